@@ -1,0 +1,50 @@
+# make embed   SAM 2 features of photographs, or of anything: make embed ARGS="source.uri=... sink.uri=..."
+# make test    everything that checks the code
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
+ARGS ?= $(SAMPLE)
+
+.PHONY: embed test lint format pins clean
+
+embed: .venv/embed.stamp
+	@$(BIN)/python jobs/embed.py $(ARGS)
+
+test: .venv/test.stamp lint
+	$(BIN)/python -m pytest
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Both environments are one; it is made again only when the pins or the project file have changed.
+.venv/embed.stamp: constraints.txt pyproject.toml
+	@echo "installing the pinned dependencies into .venv (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --constraint constraints.txt --editable '.[sample]'
+	@touch $@
+
+.venv/test.stamp: .venv/embed.stamp
+	@$(PIP) install --constraint constraints.txt --editable '.[sample,test]'
+	@touch $@
+
+# Renews the pins from the ranges in pyproject.toml, in a fresh environment.
+pins:
+	rm -rf .venv-pins
+	$(PYTHON) -m venv .venv-pins
+	.venv-pins/bin/python -m pip install --quiet 'torch==2.13.0' '.[sample,test]'
+	sed -n '/^#/p' constraints.txt > constraints.new
+	.venv-pins/bin/python -m pip freeze | grep -v '^sam2-embed' | sed 's/+cpu$$//' >> constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-pins
+
+clean:
+	rm -rf .venv .venv-pins build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,115 @@
+"""The typed form of a job's configuration, checked before any image, cluster or checkpoint is touched.
+
+YAML becomes these dataclasses at the door; below it travel plain keyword arguments, never a config object.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pipeline.errors import ConfigError
+
+_STRICT = ConfigDict(extra="forbid")
+
+StorageDtype = Literal["float16", "float32"]
+Features = Literal["fpn", "embed", "pooled"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SourceConfig:
+    """Where images come from; `suffixes` (lower case, with the dot) selects files, None takes every file."""
+
+    kind: Literal["directory", "sample"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SinkConfig:
+    """Where the feature set goes."""
+
+    uri: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelConfig:
+    """Which encoder with which weights; `config` is a YAML path that replaces the named model."""
+
+    name: str
+    config: str | None = None
+    checkpoint: str | None = None
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PreprocessConfig:
+    """Side of the square input in pixels; None takes the model's own."""
+
+    side_px: PositiveInt | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FeaturesConfig:
+    """Which maps are stored, and as what numbers."""
+
+    kind: Features
+    storage_dtype: StorageDtype = "float16"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ExecutionConfig:
+    """How the work is spread; None lets the machine decide."""
+
+    precision: Precision = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    images_per_unit: PositiveInt | None = None
+    images_per_batch: PositiveInt | None = None
+    num_encoders: PositiveInt | None = None
+    ray_address: str | None = None
+    ray_logs: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class JobConfig:
+    """Everything the embed job was told."""
+
+    source: SourceConfig
+    sink: SinkConfig
+    model: ModelConfig
+    features: FeaturesConfig
+    preprocess: PreprocessConfig
+    execution: ExecutionConfig
+
+
+def job_config(values: Mapping[str, Any]) -> JobConfig:
+    """The checked configuration from plain values.
+
+    Raises:
+        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+    """
+    try:
+        config = TypeAdapter(JobConfig).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_complaint(item) for item in error.errors())) from None
+    if config.source.kind == "directory" and not config.source.uri:
+        raise ConfigError(
+            "source.uri is not set: say which folder or prefix holds the images, "
+            "for example source.uri=/data/photos, or use source=sample"
+        )
+    if not config.model.checkpoint:
+        raise ConfigError(
+            "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "
+            "'published' to fetch the published one, or 'random' for an untrained encoder"
+        )
+    return config
+
+
+def _complaint(item: Any) -> str:
+    field = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{field} is missing"
+    return f"{field}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

@@ -1,0 +1,103 @@
+"""Everything that can go wrong, sorted by what the caller can do about it.
+
+PipelineError                the base of all; `exit_code` is what a job ends with
+├── ConfigError              64  mend the command or the configuration
+│   ├── CheckpointError      64  another checkpoint, or another model
+│   └── SourceError          64  another source, or its missing files
+├── SinkError                73  make the sink writable, or choose another
+├── AccessDeniedError        77  get the permission
+├── RunIncompleteError       75  run the same command again
+├── RunConflictError         78  another run or other settings own the feature set
+├── RunDrainedError         143  stopped on request: run the same command again
+├── FeatureSetError          65  the feature set cannot be read as asked
+│   └── ImageNotFoundError   65  no such image in it
+└── ImageError               --  one bad image: becomes a quarantine row, never ends a run
+"""
+
+
+from collections.abc import Callable
+from functools import partial
+
+
+class PipelineError(Exception):
+    """Base of every error this package raises on purpose; the message says what to do."""
+
+    exit_code = 70
+
+
+class ConfigError(PipelineError):
+    """The command or a configuration is wrong; nothing was read or written."""
+
+    exit_code = 64
+
+
+class CheckpointError(ConfigError):
+    """The checkpoint is missing, damaged, or belongs to another model."""
+
+
+class SourceError(ConfigError):
+    """The source is not there or holds no images."""
+
+
+class SinkError(PipelineError):
+    """The sink cannot be written: no such place, read-only, or full."""
+
+    exit_code = 73
+
+
+class AccessDeniedError(PipelineError):
+    """The operating system or the store refused access."""
+
+    exit_code = 77
+
+
+class RunIncompleteError(PipelineError):
+    """Some units are not committed yet; the same command continues the run."""
+
+    exit_code = 75
+
+
+class RunConflictError(PipelineError):
+    """Another run, or a run with other settings, owns this feature set."""
+
+    exit_code = 78
+
+
+class RunDrainedError(PipelineError):
+    """The run was asked to stop; the same command continues it."""
+
+    exit_code = 143
+
+
+class FeatureSetError(PipelineError):
+    """A feature set cannot be read as asked: not there, not sealed, damaged, or without that map."""
+
+    exit_code = 65
+
+
+class ImageNotFoundError(FeatureSetError, KeyError):
+    """The feature set has no image of that id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ImageError(PipelineError):
+    """One image cannot be fetched, decoded or encoded; it becomes a quarantine row.
+
+    Attributes:
+        stage: `fetch`, `decode` or `encode`.
+        error_class: `transient` (trying again may help) or `permanent`.
+        error_type: short stable name of the cause, such as `TruncatedImage`.
+    """
+
+    def __init__(self, message: str, *, stage: str, error_type: str, error_class: str = "permanent") -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error_type = error_type
+        self.error_class = error_class
+
+    def __reduce__(self) -> tuple[Callable[..., "ImageError"], tuple[str]]:
+        """How it travels between processes; left to itself, Python would forget the keywords and fail."""
+        facts = {"stage": self.stage, "error_type": self.error_type, "error_class": self.error_class}
+        return partial(type(self), **facts), (str(self),)
