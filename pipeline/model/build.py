@@ -1,0 +1,263 @@
+"""From a model's name or file to an encoder with weights: the only module of this room that knows Hydra.
+
+A model file is composed by Hydra, reduced to the encoder's plain tree, checked against the table of targets,
+and only then built. The plain tree travels to workers; encoders do not.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.model.arguments import check_arguments
+from pipeline.model.catalogue import find_model_file, model_names
+from pipeline.model.checkpoint import check_fits
+from pipeline.model.devices import COMPUTE_DTYPES, resolve_device, resolve_precision
+from pipeline.model.image_encoder import ImageEncoder
+from pipeline.model.overrides import PREFIXES, place_overrides
+from pipeline.model.targets import translate_targets
+from pipeline.model.weights import Weights, load_weights, resolve_weights
+
+__all__ = [
+    "EncoderConfig",
+    "assemble_encoder",
+    "build_encoder",
+    "check_checkpoint",
+    "instantiate_encoder",
+    "load_encoder_config",
+    "model_names",
+    "resolve_device",
+    "resolve_precision",
+]
+
+DEFAULT_SIDE_PX = 1024
+# Hydra composes through process-wide state.
+_COMPOSING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """An encoder's configuration in plain Python, ready to travel.
+
+    Attributes:
+        name: the model's name, or the stem of its file.
+        tree: nested dicts, lists and values with our own targets; the root is the image encoder.
+        side_px: side of the square images the model takes.
+    """
+
+    name: str
+    tree: dict[str, Any]
+    side_px: int
+
+
+def load_encoder_config(config: str | Path, overrides: Sequence[str] = ()) -> EncoderConfig:
+    """Read a model file and reduce it to the encoder's plain tree.
+
+    Args:
+        config: a name out of `model_names()`, or the path of a YAML file. The file's root is an image
+            encoder, or it is a full SAM 2 model, whose other sections are kept for overrides and
+            interpolations but not built.
+        overrides: in Hydra's grammar, relative to the encoder or with the prefix `model.image_encoder.`.
+
+    Returns:
+        The configuration, checked as far as it can be without building it.
+
+    Raises:
+        ConfigError: no such model or file, not a model file, an override that does not apply, or a refused
+            target.
+    """
+    path = find_model_file(config)
+    composed = _compose(path, overrides)
+    _refuse_resolvers(OmegaConf.to_container(composed, resolve=False), path)
+    encoder_at = _find_encoder(composed, path)
+    try:
+        node = OmegaConf.select(composed, encoder_at) if encoder_at else composed
+        plain: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        side_px = _declared_side_px(composed, encoder_at)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path} does not resolve: {_first_line(error)}") from None
+    tree = translate_targets(plain)
+    check_arguments(tree)
+    if side_px is None:
+        side_px = tree["neck"]["position_encoding"].get("image_size", DEFAULT_SIDE_PX)
+    if type(side_px) is not int or side_px < 1:
+        raise ConfigError(f"image_size={side_px!r} in {path} must be a positive number of pixels")
+    return EncoderConfig(name=path.stem, tree=tree, side_px=side_px)
+
+
+def instantiate_encoder(tree: Mapping[str, Any]) -> ImageEncoder:
+    """Build the encoder of a plain tree, with weights as the constructors leave them.
+
+    Works under `torch.device("meta")` too.
+
+    Raises:
+        ConfigError: a refused target, an unknown argument, or arguments that do not fit together.
+    """
+    checked = translate_targets(tree)
+    check_arguments(checked)
+    try:
+        encoder: ImageEncoder = instantiate(checked, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, PipelineError):
+            raise cause from None
+        place = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "image encoder"
+        kind = "" if isinstance(cause, ValueError) else f"{type(cause or error).__name__}: "
+        raise ConfigError(f"cannot build the {place} of the model: {kind}{_first_line(cause or error)}") from None
+    return encoder
+
+
+def check_checkpoint(tree: Mapping[str, Any], path: Path) -> None:
+    """Check that a checkpoint file fits a configuration, without building the encoder.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+        ConfigError: as `instantiate_encoder`.
+    """
+    with torch.device("meta"):
+        encoder = instantiate_encoder(tree)
+    check_fits(encoder, path)
+
+
+def assemble_encoder(
+    tree: Mapping[str, Any], weights: Weights, *, device: str = "cpu", precision: str = "fp32"
+) -> ImageEncoder:
+    """Build an encoder from what travels to a worker: a plain tree and the identity of its weights.
+
+    Args:
+        tree: `EncoderConfig.tree`.
+        weights: from `resolve_weights`.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        precision: `fp32`, `bf16`, `fp16` or `auto`; half precisions run through autocast, weights stay
+            float32.
+
+    Returns:
+        The encoder on its device, frozen and in eval mode.
+
+    Raises:
+        ConfigError: a configuration or device that cannot be.
+        CheckpointError: weights that cannot be had or do not fit.
+    """
+    place = resolve_device(device)
+    compute_dtype = COMPUTE_DTYPES[resolve_precision(precision, place)]
+    with torch.device("meta"):
+        encoder = instantiate_encoder(tree)
+    encoder.to_empty(device="cpu")
+    load_weights(encoder, weights)
+    encoder.compute_dtype = compute_dtype
+    return encoder.requires_grad_(requires_grad=False).eval().to(place)
+
+
+def build_encoder(
+    config: str | Path,
+    *,
+    checkpoint: str | None,
+    overrides: Sequence[str] = (),
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> ImageEncoder:
+    """Build an image encoder with weights, ready to call.
+
+    Args:
+        config: a name out of `model_names()`, or the path of a SAM 2 YAML file.
+        checkpoint: a path or URI of a `.pt` or `.safetensors` file, `published`, `random`, `random:SEED` or
+            `auto`.
+        overrides: as for `load_encoder_config`.
+        device: as for `assemble_encoder`.
+        precision: as for `assemble_encoder`.
+
+    Returns:
+        The encoder on its device, frozen and in eval mode.
+
+    Raises:
+        ConfigError: no checkpoint named, or a configuration or device that cannot be.
+        CheckpointError: weights that cannot be had or do not fit.
+    """
+    loaded = load_encoder_config(config, overrides)
+    resolve_precision(precision, resolve_device(device))
+    return assemble_encoder(loaded.tree, resolve_weights(checkpoint, loaded.name), device=device, precision=precision)
+
+
+def _compose(path: Path, overrides: Sequence[str]) -> DictConfig:
+    """The file with its overrides, composed by Hydra with interpolations unresolved."""
+    with _COMPOSING, _composer(path) as config_name:
+        try:
+            bare = compose(config_name)
+        except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, ValueError) as error:
+            raise ConfigError(f"{path} is not a model file: {_first_line(error)}") from None
+        if not overrides:
+            return bare
+        encoder_at = _find_encoder(bare, path)
+        placed = place_overrides(overrides, encoder_at=encoder_at, root_keys=[str(key) for key in bare])
+        try:
+            return compose(config_name, placed)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(f"cannot apply {' '.join(overrides)} to {path}: {_first_line(error)}") from None
+
+
+@contextmanager
+def _composer(path: Path) -> Iterator[str]:
+    """Point Hydra at a file, and give back what a caller (such as `hydra.main`) had set up before."""
+    global_hydra, version = GlobalHydra.instance(), VersionBase.instance()
+    saved_hydra, saved_version = global_hydra.hydra, version.version_base
+    global_hydra.clear()
+    try:
+        # Hydra reads files with the ending .yaml alone.
+        with TemporaryDirectory() as folder:
+            if path.suffix != ".yaml":
+                (Path(folder) / f"{path.name}.yaml").write_bytes(path.read_bytes())
+                path = Path(folder) / f"{path.name}.yaml"
+            with initialize_config_dir(str(path.parent), version_base="1.3"):
+                yield path.name
+    finally:
+        global_hydra.hydra, version.version_base = saved_hydra, saved_version
+        GlobalHydra.set_instance(global_hydra)
+
+
+def _find_encoder(composed: DictConfig, path: Path) -> str:
+    """Where the encoder lies in a composed file; empty for the root."""
+    for place in PREFIXES:
+        if OmegaConf.is_dict(OmegaConf.select(composed, place, throw_on_resolution_failure=False)):
+            return place
+    if "trunk" in composed and "neck" in composed:
+        return ""
+    keys = ", ".join(str(key) for key in composed) or "nothing"
+    raise ConfigError(
+        f"{path} has no image encoder: its root has {keys}; it needs model.image_encoder, image_encoder, "
+        "or trunk and neck"
+    )
+
+
+def _declared_side_px(composed: DictConfig, encoder_at: str) -> Any:
+    """What a full model says about the side of its images; None if it says nothing or is not one."""
+    whole_model = encoder_at.removesuffix("image_encoder")
+    return OmegaConf.select(composed, f"{whole_model}image_size") if encoder_at else None
+
+
+def _refuse_resolvers(node: Any, path: Path) -> None:
+    """Refuse interpolations that call something, such as `${oc.env:HOME}`; naming another key is fine."""
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            _refuse_resolvers(item, path)
+    elif isinstance(node, str) and "${" in node and ":" in node.partition("${")[2]:
+        raise ConfigError(f"{node!r} in {path} calls a resolver, which a model file must not; write the value out")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,170 @@
+"""Reads published and Hugging Face checkpoints, and loads them strictly.
+
+A file is compared with the encoder before a single weight is copied, and refused with its name and what is
+wrong: the model it belongs to, or the first keys that are missing, unexpected or of another shape.
+"""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.errors import CheckpointError
+from pipeline.model.image_encoder import ImageEncoder
+
+PREFIX = "image_encoder."
+MAX_SHOWN = 3
+# Channels of the first stage and number of blocks tell the published sizes apart.
+SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large", (16, 5): "debug"}
+_NAMES_CODE = re.compile(r"unsupported (global|class)|allowed global|unrecognized function", re.IGNORECASE)
+_HUGGING_FACE = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^vision_encoder\.", PREFIX),
+        (r"^(image_encoder\.|)backbone\.", r"\1trunk."),
+        (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
+        (r"\.layer_norm([12])\.", r".norm\1."),
+        (r"\.mlp\.proj_in\.", ".mlp.layers.0."),
+        (r"\.mlp\.proj_out\.", ".mlp.layers.1."),
+        (r"\bneck\.convs\.(\d+)\.(weight|bias)$", r"neck.convs.\1.conv.\2"),
+    )
+]
+
+
+def read_encoder_weights(path: Path, *, name: str | None = None) -> dict[str, Tensor]:
+    """Read the image encoder's tensors from a checkpoint.
+
+    Args:
+        path: a `.pt` or `.pth` file as SAM 2 publishes it (flat, or under the key `model`), or a
+            `.safetensors` file of Hugging Face's SAM 2 or with the published names.
+        name: what to call the file in errors; its path unless given.
+
+    Returns:
+        Tensors on the CPU by published name without the prefix `image_encoder.`; other parts of the model are
+        left out.
+
+    Raises:
+        CheckpointError: not there, damaged, not a checkpoint, or without an image encoder.
+    """
+    shown = name or str(path)
+    tensors = {_published_name(key): value for key, value in _read(path, shown).items()}
+    has_whole_model = any(key.startswith(PREFIX) for key in tensors)
+    if has_whole_model:
+        tensors = {key.removeprefix(PREFIX): value for key, value in tensors.items() if key.startswith(PREFIX)}
+    if not any(key.startswith("trunk.") for key in tensors):
+        first = ", ".join(list(tensors)[:MAX_SHOWN]) or "nothing"
+        raise CheckpointError(f"{shown} holds no SAM 2 image encoder; it begins with {first}")
+    return tensors
+
+
+def check_fits(encoder: ImageEncoder, path: Path, *, name: str | None = None) -> dict[str, Tensor]:
+    """Compare a checkpoint with an encoder, which may be on the meta device, and return its tensors.
+
+    Raises:
+        CheckpointError: as `read_encoder_weights`, or it belongs to another model, lacks or has other keys,
+            has tensors of other shapes, or values that are not finite floating point numbers.
+    """
+    shown = name or str(path)
+    tensors = read_encoder_weights(path, name=shown)
+    wanted = encoder.state_dict()
+    _check_size(wanted, tensors, shown)
+    problems = [
+        _describe("missing", [key for key in wanted if key not in tensors]),
+        _describe("unexpected", [key for key in tensors if key not in wanted]),
+        _describe(
+            "of another shape",
+            [
+                f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+                for key, value in wanted.items()
+                if key in tensors and tensors[key].shape != value.shape
+            ],
+        ),
+    ]
+    if any(problems):
+        raise CheckpointError(f"{shown} does not fit the model: {'; '.join(filter(None, problems))}")
+    _check_values(tensors, shown)
+    return tensors
+
+
+def load_checkpoint(encoder: ImageEncoder, path: Path, *, name: str | None = None) -> None:
+    """Copy a checkpoint's weights into an encoder, in place; nothing is copied unless everything fits.
+
+    Raises:
+        CheckpointError: as `check_fits`.
+    """
+    encoder.load_state_dict(check_fits(encoder, path, name=name), strict=True)
+
+
+def _read(path: Path, shown: str) -> dict[str, Tensor]:
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {shown}") from None
+    except pickle.UnpicklingError as error:
+        # Torch's own message fills a screen, and advises to load the file unsafely.
+        what = "holds code, which is never run" if _NAMES_CODE.search(str(error)) else "is damaged"
+        raise CheckpointError(f"{shown} {what}; give a checkpoint as SAM 2 publishes it") from None
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        SafetensorError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{shown} is damaged or not a checkpoint: {reason}") from None
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{shown} is not a checkpoint: it does not map names to tensors")
+    return {str(key): value for key, value in content.items()}
+
+
+def _load_pickle(path: Path) -> Any:
+    # Files in torch's old format, which is not a zip archive, cannot be mapped into memory.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _published_name(key: str) -> str:
+    for pattern, replacement in _HUGGING_FACE:
+        key = pattern.sub(replacement, key)
+    return key
+
+
+def _check_size(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], shown: str) -> None:
+    own, found = _size(wanted), _size(tensors)
+    if found is not None and own is not None and own != found:
+        advice = f"use model=sam2.1_hiera_{found} or another checkpoint"
+        if found == "debug":
+            advice = "use model=hiera_debug or another checkpoint"
+        raise CheckpointError(f"{shown} is a {found} checkpoint, but the model is {own}: {advice}")
+
+
+def _size(tensors: Mapping[str, Tensor]) -> str | None:
+    patches = tensors.get("trunk.patch_embed.proj.weight")
+    blocks = {key.split(".")[2] for key in tensors if key.startswith("trunk.blocks.")}
+    return None if patches is None else SIZES.get((patches.shape[0], len(blocks)))
+
+
+def _describe(what: str, entries: list[str]) -> str | None:
+    if not entries:
+        return None
+    more = f" and {len(entries) - MAX_SHOWN} more" if len(entries) > MAX_SHOWN else ""
+    return f"{len(entries)} {what} ({', '.join(entries[:MAX_SHOWN])}{more})"
+
+
+def _check_values(tensors: Mapping[str, Tensor], shown: str) -> None:
+    for key, value in tensors.items():
+        if not value.is_floating_point():
+            raise CheckpointError(f"{shown} holds {key} as {value.dtype}; floating point weights are needed")
+        if not bool(torch.isfinite(value.float()).all()):
+            raise CheckpointError(f"{shown} is damaged: {key} holds values that are not finite")

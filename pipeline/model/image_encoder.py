@@ -1,0 +1,82 @@
+"""The image encoder: trunk and neck behind one call that returns what SAM 2's own encoder returns."""
+
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.model.fpn import FpnNeck
+from pipeline.model.hiera import Hiera
+
+
+class EncoderOutput(TypedDict):
+    """What the encoder returns.
+
+    Attributes:
+        vision_features: the last kept level, (B, d_model, H, W).
+        vision_pos_enc: position encodings of the levels, highest resolution first; clone before writing to
+            them.
+        backbone_fpn: the levels, highest resolution first; strides 4, 8 and 16 with `scalp` 1.
+    """
+
+    vision_features: Tensor
+    vision_pos_enc: list[Tensor]
+    backbone_fpn: list[Tensor]
+
+
+class ImageEncoder(nn.Module):
+    """SAM 2's image encoder.
+
+    Source: sam2/modeling/backbones/image_encoder.py, ImageEncoder.
+
+    Args:
+        trunk: pixels to one map per stage.
+        neck: those maps to levels of equal width.
+        scalp: how many of the coarsest levels to leave out of the result.
+
+    Attributes:
+        compute_dtype: half precision to run under, through autocast; None for float32. Weights stay float32.
+
+    Raises:
+        ValueError: trunk and neck do not fit together, or `scalp` leaves no level.
+    """
+
+    def __init__(self, trunk: Hiera, neck: FpnNeck, scalp: int = 0) -> None:
+        super().__init__()
+        if trunk.channel_list != neck.backbone_channel_list:
+            raise ValueError(
+                f"neck.backbone_channel_list={neck.backbone_channel_list} does not match the trunk's "
+                f"channels, deepest first: {trunk.channel_list}"
+            )
+        if not 0 <= scalp < len(trunk.channel_list):
+            raise ValueError(f"scalp={scalp} must lie between 0 and {len(trunk.channel_list) - 1} to leave a level")
+        self.trunk = trunk
+        self.neck = neck
+        self.scalp = scalp
+        self.compute_dtype: torch.dtype | None = None
+
+    def forward(self, pixels_BCHW: Tensor) -> EncoderOutput:
+        """Encode normalised pixels.
+
+        Args:
+            pixels_BCHW: (B, 3, H, W); sides that are multiples of 32, 1024 for the published weights.
+
+        Returns:
+            The levels and their position encodings; their memory may be channels last.
+
+        Raises:
+            ValueError: pixels of another shape.
+        """
+        if self.compute_dtype is None:
+            return self._encode(pixels_BCHW)
+        with torch.autocast(device_type=pixels_BCHW.device.type, dtype=self.compute_dtype):
+            return self._encode(pixels_BCHW)
+
+    def _encode(self, pixels_BCHW: Tensor) -> EncoderOutput:
+        levels, encodings = self.neck(self.trunk(pixels_BCHW))
+        num_kept = len(levels) - self.scalp
+        return {
+            "vision_features": levels[num_kept - 1],
+            "vision_pos_enc": encodings[:num_kept],
+            "backbone_fpn": levels[:num_kept],
+        }

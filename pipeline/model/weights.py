@@ -1,0 +1,212 @@
+"""Which weights an encoder gets: named once by the driver, found again by every worker.
+
+Weights are identified by content. Two paths of one file are the same weights, and a file that changed in
+between is refused rather than used.
+"""
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import fsspec
+
+from pipeline.errors import CheckpointError, ConfigError
+from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.image_encoder import ImageEncoder
+from pipeline.model.published import PUBLISHED, fetch_published, published_file
+from pipeline.model.random_weights import fill_random
+from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+CHOICES = (
+    "the path or URI of a .pt or .safetensors file, published, random (untrained), "
+    "or auto (published if it can be had, else random)"
+)
+_VERSION_MARKS = ("ETag", "etag", "LastModified", "Last-Modified", "mtime", "md5Hash", "created", "updated")
+
+logger = logging.getLogger("pipeline")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of an encoder, by what they are; plain and small enough to send anywhere.
+
+    Attributes:
+        kind: `file`, `published` or `random`.
+        uri: the file's path or URI, or the name of the published model; None for random weights.
+        sha256: of the file, in hexadecimal; None for random weights.
+        seed: of random weights; None for files.
+    """
+
+    kind: Literal["file", "published", "random"]
+    # A URI may hold a signature or a password, and a repr ends up in logs.
+    uri: str | None = field(default=None, repr=False)
+    sha256: str | None = None
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What people are shown: the file's name and hash, or that the weights are untrained."""
+        if self.kind == "random":
+            return f"random (seed {self.seed}, untrained)"
+        name = f"{self.uri}.pt" if self.kind == "published" else _bare(self.uri or "").rpartition("/")[2]
+        return f"{name} sha256 {(self.sha256 or '')[:8]}..."
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes these weights these weights, wherever they were found."""
+        if self.kind == "random":
+            return {"kind": "random", "seed": self.seed}
+        return {"kind": "checkpoint", "sha256": self.sha256}
+
+
+def resolve_weights(checkpoint: str | None, model_name: str) -> Weights:
+    """Turn a user's choice of checkpoint into weights; remote and published files are fetched on the way.
+
+    Args:
+        checkpoint: the path or URI of a `.pt`, `.pth` or `.safetensors` file, `published`, `random`,
+            `random:SEED`, or `auto`.
+        model_name: the model they are for; only the published ones have published weights.
+
+    Raises:
+        ConfigError: `checkpoint` is None; the message says what there is to choose from.
+        CheckpointError: the file is not there, cannot be fetched, or is not a checkpoint's kind of file.
+    """
+    if checkpoint is None:
+        raise ConfigError(f"no checkpoint is named; give {CHOICES}")
+    seeded = re.fullmatch(r"random(?::(\d+))?", checkpoint)
+    if seeded:
+        return Weights("random", seed=int(seeded[1] or 0))
+    if checkpoint == "published":
+        return _published(model_name)
+    if checkpoint == "auto":
+        return _published_or_random(model_name)
+    return _from_file(checkpoint)
+
+
+def local_copy(weights: Weights) -> Path:
+    """The file of some weights on this machine, fetched if need be and checked against its sha256.
+
+    Raises:
+        CheckpointError: it cannot be had, is no longer what it was, or the weights are random and have no
+            file.
+    """
+    if weights.uri is None or weights.sha256 is None:
+        raise CheckpointError(f"{weights.label} weights have no file")
+    cached = cache_folder() / f"{weights.sha256}{_suffix(weights.uri)}"
+    if cached.is_file() and file_sha256(cached) == weights.sha256:
+        return cached
+    if weights.kind == "published":
+        return fetch_published(weights.uri)
+    path = _local_path(weights.uri) or _fetch(weights.uri)
+    if file_sha256(path) != weights.sha256:
+        raise CheckpointError(
+            f"{_bare(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
+            "put the first file back, or start another run"
+        )
+    return path
+
+
+def load_weights(encoder: ImageEncoder, weights: Weights) -> None:
+    """Give an encoder on the CPU its weights, in place.
+
+    Raises:
+        CheckpointError: as `local_copy`, or the file does not fit the encoder.
+    """
+    if weights.seed is not None:
+        fill_random(encoder, weights.seed)
+    else:
+        load_checkpoint(encoder, local_copy(weights), name=_bare(weights.uri or ""))
+
+
+def _published(model_name: str) -> Weights:
+    entry = published_file(model_name)
+    if entry is None:
+        raise CheckpointError(
+            f"there is no published checkpoint of {model_name!r}, only of {', '.join(PUBLISHED)}; "
+            f"choose one of these models, or another checkpoint: {CHOICES}"
+        )
+    fetch_published(model_name)
+    return Weights("published", uri=entry.file.removesuffix(".pt"), sha256=entry.sha256)
+
+
+def _published_or_random(model_name: str) -> Weights:
+    try:
+        return _published(model_name)
+    except CheckpointError as error:
+        logger.warning(
+            "RANDOM WEIGHTS: the features come from an UNTRAINED encoder and mean nothing, because %s",
+            error,
+        )
+        return Weights("random", seed=0)
+
+
+def _from_file(checkpoint: str) -> Weights:
+    if _suffix(checkpoint) not in SUFFIXES:
+        raise CheckpointError(f"checkpoint {_bare(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
+    path = _local_path(checkpoint)
+    if path is None:
+        return Weights("file", uri=checkpoint, sha256=file_sha256(_fetch(checkpoint)))
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint file {path}; give {CHOICES}")
+    return Weights("file", uri=str(path), sha256=file_sha256(path))
+
+
+def _local_path(uri: str) -> Path | None:
+    """The absolute path of a local file, which holds in another working folder; None for a remote URI."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    return None if "://" in uri else Path(uri).expanduser().absolute()
+
+
+def _fetch(uri: str) -> Path:
+    """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
+    try:
+        filesystem, remote_path = fsspec.core.url_to_fs(uri)
+        note = cache_folder() / f"{_version(uri, filesystem.info(remote_path))}.known"
+        known = cache_folder() / note.read_text() if note.is_file() else None
+        if known is not None and known.is_file() and file_sha256(known) == known.stem:
+            return known
+        with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
+            _, sha256 = copy_stream(remote, file)
+            target = cache_folder() / f"{sha256}{_suffix(uri)}"
+            temporary.replace(target)
+        with new_cache_file() as (file, temporary):
+            file.write(target.name.encode())
+            file.flush()
+            temporary.replace(note)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {_bare(uri)}; give {CHOICES}") from None
+    except _store_errors() as error:
+        # What stores report may repeat the URI, and with it what is secret in it.
+        detail = f": {error}" if uri == _bare(uri) else ""
+        raise CheckpointError(f"cannot fetch the checkpoint {_bare(uri)}: {type(error).__name__}{detail}") from None
+    return target
+
+
+def _version(uri: str, info: dict[str, Any]) -> str:
+    """A name for what lies at a URI now; a new one every time where the store does not tell changes."""
+    marks = [f"{key}={info[key]}" for key in _VERSION_MARKS if info.get(key)]
+    text = f"{_bare(uri)} {info.get('size')} {marks or uuid4().hex}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What fetching may raise; the libraries below S3 and HTTP have trees of their own."""
+    import aiohttp
+    import botocore.exceptions as boto  # type: ignore[import-untyped]
+
+    return (OSError, ValueError, ImportError, aiohttp.ClientError, boto.BotoCoreError, boto.ClientError)
+
+
+def _bare(uri: str) -> str:
+    """A URI without what may be secret in it: user, password and query."""
+    return re.sub(r"://[^/@]*@", "://", uri).partition("?")[0] if "://" in uri else uri
+
+
+def _suffix(uri: str) -> str:
+    return Path(_bare(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"

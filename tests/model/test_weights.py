@@ -1,0 +1,169 @@
+"""Weights are named once, identified by content, and found again or refused."""
+
+import hashlib
+import logging
+import pickle
+import re
+from pathlib import Path
+
+import fsspec
+import pytest
+import torch
+
+from pipeline.errors import CheckpointError, ConfigError
+from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_config
+from pipeline.model.weight_cache import cache_folder
+from pipeline.model.weights import Weights, local_copy, resolve_weights
+
+MODEL = "hiera_debug"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAM2_EMBED_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    encoder = build_encoder(MODEL, checkpoint="random:5")
+    torch.save({"model": {f"image_encoder.{k}": v for k, v in encoder.state_dict().items()}}, tmp_path / "x.pt")
+    return tmp_path / "x.pt"
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("choice", "seed"), [("random", 0), ("random:0", 0), ("random:17", 17)])
+def test_random_weights_are_a_seed_and_marked_as_untrained(choice: str, seed: int):
+    weights = resolve_weights(choice, MODEL)
+    assert weights == Weights("random", seed=seed)
+    assert weights.label == f"random (seed {seed}, untrained)"
+    assert weights.identity == {"kind": "random", "seed": seed}
+    with pytest.raises(CheckpointError, match="have no file"):
+        local_copy(weights)
+
+
+def test_a_file_is_identified_by_its_content_wherever_it_lies(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "other").mkdir()
+    elsewhere = tmp_path / "other" / "y.pt"
+    elsewhere.write_bytes(checkpoint.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    found = [resolve_weights(uri, MODEL) for uri in (str(checkpoint), "x.pt", f"file://{checkpoint}", str(elsewhere))]
+    assert found[0] == found[1] == found[2]
+    assert found[0].uri == str(checkpoint)
+    assert all(weights.identity == {"kind": "checkpoint", "sha256": sha256_of(checkpoint)} for weights in found)
+    assert found[3].label == f"y.pt sha256 {sha256_of(checkpoint)[:8]}..."
+    assert local_copy(found[1]) == checkpoint
+
+
+def test_a_checkpoint_gives_the_features_of_the_encoder_it_was_saved_from(checkpoint: Path):
+    weights = pickle.loads(pickle.dumps(resolve_weights(str(checkpoint), MODEL)))  # noqa: S301  our own bytes
+    loaded = assemble_encoder(load_encoder_config(MODEL).tree, weights)
+    saved = build_encoder(MODEL, checkpoint="random:5")
+    pixels_BCHW = torch.randn(1, 3, 128, 128)
+    assert torch.equal(loaded(pixels_BCHW)["vision_features"], saved(pixels_BCHW)["vision_features"])
+
+
+def test_a_file_that_changed_since_is_refused_with_both_hashes(checkpoint: Path):
+    weights = resolve_weights(str(checkpoint), MODEL)
+    checkpoint.write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match=f"has sha256 {sha256_of(checkpoint)}, but this run began with"):
+        local_copy(weights)
+    checkpoint.unlink()
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        local_copy(weights)
+
+
+def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path):
+    uri = "memory://bucket/deep/x.pt?version=3"
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe_file("/bucket/deep/x.pt?version=3", checkpoint.read_bytes())
+    weights = resolve_weights(uri, MODEL)
+    cached = cache / f"{sha256_of(checkpoint)}.pt"
+    assert local_copy(weights) == cached
+    assert weights.label.startswith("x.pt sha256 ")
+    assert "bucket" not in repr(weights)
+
+    filesystem.rm("/bucket", recursive=True)
+    assert local_copy(weights) == cached
+    cached.unlink()
+    with pytest.raises(CheckpointError, match=re.escape("there is no checkpoint memory://bucket/deep/x.pt;")):
+        local_copy(weights)
+
+
+def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path):
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe_file("/bucket/z.pt", checkpoint.read_bytes())
+    first = resolve_weights("memory://bucket/z.pt", MODEL)
+    assert resolve_weights("memory://bucket/z.pt", MODEL) == first
+    filesystem.pipe_file("/bucket/z.pt", b"other")
+    second = resolve_weights("memory://bucket/z.pt", MODEL)
+    assert second.sha256 == hashlib.sha256(b"other").hexdigest() != first.sha256
+    (cache / f"{first.sha256}.pt").unlink()
+    with pytest.raises(CheckpointError, match="but this run began with"):
+        local_copy(first)
+    assert not list(cache.glob("*.part"))
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: Path):
+    fsspec.filesystem("memory").pipe_file("/bucket/w.pt", checkpoint.read_bytes())
+    weights = resolve_weights("memory://bucket/w.pt", MODEL)
+    (cache / f"{weights.sha256}.pt").write_bytes(b"damaged")
+    assert sha256_of(local_copy(weights)) == weights.sha256
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("missing.pt", "there is no checkpoint file /.*missing.pt; give the path"),
+        ("memory://nowhere/x.pt", "there is no checkpoint memory://nowhere/x.pt; give"),
+        ("nosuch://x/y.pt", "cannot fetch the checkpoint nosuch://x/y.pt: ValueError"),
+        ("random:x", "checkpoint 'random:x' is not a .pt, .pth, .safetensors file"),
+        ("Published", "checkpoint 'Published' is not a .*; give .* published, random .* or auto"),
+        ("x.onnx", "checkpoint 'x.onnx' is not a"),
+        ("", "checkpoint '' is not a"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_with_the_choices(choice: str, message: str):
+    with pytest.raises(CheckpointError, match=message):
+        resolve_weights(choice, MODEL)
+
+
+def test_a_missing_choice_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match=r"no checkpoint is named; give .* published, random \(untrained\), or auto"):
+        resolve_weights(None, MODEL)
+
+
+@pytest.mark.parametrize("scheme", ["nosuch", "s3"])
+def test_what_is_secret_in_a_uri_stays_out_of_errors_and_labels(scheme: str):
+    with pytest.raises(CheckpointError) as caught:
+        resolve_weights(f"{scheme}://user:hunter2@host/x.pt?signature=abc", MODEL)
+    assert f"cannot fetch the checkpoint {scheme}://host/x.pt: " in str(caught.value)
+    weights = Weights("file", uri="https://user:hunter2@host/x.pt?signature=abc", sha256="0" * 64)
+    for text in (str(caught.value), weights.label, repr(weights)):
+        assert "hunter2" not in text
+        assert "signature" not in text
+
+
+def test_published_weights_come_from_the_cache_without_a_network(cache: Path):
+    with pytest.raises(CheckpointError, match=r"no published checkpoint of 'hiera_debug', only of sam2\.1_hiera_tiny"):
+        resolve_weights("published", MODEL)
+    weights = Weights("published", uri="sam2.1_hiera_tiny", sha256="7402e0d8" + "0" * 56)
+    assert weights.label == "sam2.1_hiera_tiny.pt sha256 7402e0d8..."
+    assert weights.identity["kind"] == "checkpoint"
+    assert not cache.exists()
+
+
+def test_auto_falls_back_to_random_weights_and_says_so_loudly(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, logger="pipeline"):
+        weights = resolve_weights("auto", MODEL)
+    assert weights == Weights("random", seed=0)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("pipeline", "WARNING")
+    assert "UNTRAINED" in record.getMessage()
+    assert "no published checkpoint of 'hiera_debug'" in record.getMessage()
+    assert not cache_folder().exists()
