@@ -14,7 +14,6 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 └── ImageError               --  one bad image: becomes a quarantine row, never ends a run
 """
 
-
 from collections.abc import Callable
 from functools import partial
 

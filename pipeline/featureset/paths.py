@@ -1,0 +1,66 @@
+"""Where everything lies below a feature set's root; readers follow records, never listings, to data.
+
+featureset.json                     what the numbers mean; written once
+position_encodings/<token>.parquet  one row per stored level
+shards/<run>/<unit>-<token>.parquet one row per image, one shard per unit
+runs/<run>/run.json                 claims the run's number and names its plan
+runs/<run>/plan-<token>.parquet     one row per unit: its images in order
+runs/<run>/commits/<unit>.json      makes a unit's rows count
+runs/<run>/manifest.json            seals the run and names index, shards and quarantine tables
+staging/                            unfinished files of local writers
+"""
+
+import uuid
+
+FEATURE_SET = "featureset.json"
+RUNS = "runs"
+
+
+def token() -> str:
+    """A random name part that no other writer has, also the write token of commits."""
+    return uuid.uuid4().hex
+
+
+def run_folder(run: int) -> str:
+    """The folder of run number `run` (from 1)."""
+    return f"{RUNS}/{run:06d}"
+
+
+def run_record(run: int) -> str:
+    """The record that claims run number `run`."""
+    return f"{run_folder(run)}/run.json"
+
+
+def manifest(run: int) -> str:
+    """The record that seals run number `run`."""
+    return f"{run_folder(run)}/manifest.json"
+
+
+def run_table(run: int, kind: str) -> str:
+    """A fresh unique name for a table of the run: `plan`, `index`, `shards` or `quarantine`."""
+    return f"{run_folder(run)}/{kind}-{token()}.parquet"
+
+
+def commits(run: int) -> str:
+    """The folder of the run's commits."""
+    return f"{run_folder(run)}/commits"
+
+
+def commit(run: int, unit: int) -> str:
+    """The record that makes unit number `unit` (from 0) of the run count."""
+    return f"{commits(run)}/{unit:09d}.json"
+
+
+def committed_unit(name: str) -> int:
+    """The unit number in the name of a commit."""
+    return int(name.removesuffix(".json"))
+
+
+def shard(run: int, unit: int) -> str:
+    """A fresh unique name for a shard of that unit."""
+    return f"shards/{run:06d}/{unit:09d}-{token()}.parquet"
+
+
+def position_encodings() -> str:
+    """A fresh unique name for the table of position encodings."""
+    return f"position_encodings/{token()}.parquet"

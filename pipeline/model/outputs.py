@@ -1,0 +1,71 @@
+"""What is kept of the encoder's output: which levels, in which form, and the pooled vector.
+
+Maps leave as (N, H, W, C): the order in which the neck's 1x1 convolutions lie in memory anyway.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.featureset.schema import MapSpec
+from pipeline.model.build import instantiate_encoder
+
+EncoderOutput = Mapping[str, Any]
+
+
+def map_specs(tree: Mapping[str, Any], *, side_px: int, kind: str, dtype: str) -> tuple[MapSpec, ...]:
+    """The maps a row holds, from fine to coarse, found by a forward pass on shapes alone.
+
+    Args:
+        tree: plain encoder configuration.
+        side_px: side of the square input in pixels.
+        kind: `fpn` (every level), `embed` (the coarsest one), `pooled` (none).
+        dtype: numpy name of the stored numbers.
+
+    Raises:
+        ConfigError: the encoder does not take inputs of that size.
+    """
+    with torch.device("meta"):
+        encoder = instantiate_encoder(tree).eval()
+        try:
+            levels = encoder(torch.empty(1, 3, side_px, side_px))["backbone_fpn"]
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(f"the encoder does not take images of {side_px} x {side_px} pixels: {error}") from None
+    kept = {"fpn": range(len(levels)), "embed": [len(levels) - 1], "pooled": []}[kind]
+    return tuple(
+        MapSpec(f"fpn_{level}", level, tuple(levels[level].shape[1:]), dtype, side_px // levels[level].shape[-1])
+        for level in kept
+    )
+
+
+def position_encodings(tree: Mapping[str, Any], maps: tuple[MapSpec, ...]) -> dict[str, np.ndarray]:
+    """The position encoding that belongs to each map, by column: (H, W, C) float32.
+
+    They depend on the map's shape alone, so no weights and no image are needed.
+    """
+    with torch.device("meta"):
+        position_encoding = instantiate_encoder(tree).neck.position_encoding
+    with torch.inference_mode():
+        return {
+            spec.column: position_encoding(torch.empty(1, *spec.shape_chw))[0].permute(1, 2, 0).contiguous().numpy()
+            for spec in maps
+        }
+
+
+def stored_features(output: EncoderOutput, maps: tuple[MapSpec, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The maps by column, (N, H, W, C) in their stored dtype, and the pooled vectors, (N, C) float32."""
+    levels = output["backbone_fpn"]
+    arrays = {}
+    for spec in maps:
+        values = levels[spec.level].to(getattr(torch, spec.dtype)).permute(0, 2, 3, 1)
+        arrays[spec.column] = values.contiguous().cpu().numpy()
+    return arrays, pool(output).cpu().numpy()
+
+
+def pool(output: EncoderOutput) -> torch.Tensor:
+    """The mean over the cells of the coarsest level, L2-normalised: (N, C) float32."""
+    means_NC = output["vision_features"].to(torch.float32).mean(dim=(2, 3))
+    return torch.nn.functional.normalize(means_NC, dim=1)

@@ -1,0 +1,1 @@
+"""Seeing a run: seconds by step, progress, summary; measuring never changes results."""

@@ -1,0 +1,64 @@
+"""What a run did, in a few lines at its end."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Counts, bytes and seconds of one command; `run` is None when there was nothing to do."""
+
+    uri: str
+    model: str
+    checkpoint: str
+    run: int | None
+    num_planned: int
+    num_embedded: int
+    num_quarantined: int
+    num_shards: int
+    size_bytes: int
+    wall_s: float
+    num_encoders: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The lines to print."""
+        if self.run is None:
+            return (
+                f"nothing to do: all {self.num_planned} images of the source are already in {self.uri}\n"
+                f"(checked in {self.wall_s:.1f} s; no image was read)"
+            )
+        images = f"{self.num_planned} planned = {self.num_embedded} embedded + {self.num_quarantined} quarantined"
+        opening = f"import pipeline; print(pipeline.open_features({json.dumps(self.uri, ensure_ascii=False)}))"
+        lines = {
+            "images": f"{images}{self._reasons()}",
+            "model": f"{self.model}, weights {self.checkpoint}",
+            "on disk": f"{_bytes(self.size_bytes)} in {self.num_shards} shards{self._each()}",
+            "seconds": self._steps(),
+            "open it": shlex.join(["python", "-c", opening]),
+        }
+        head = f"sealed run {self.run} of {self.uri} in {self.wall_s:.1f} s"
+        return "\n".join([head, *(f"  {name:<10} {text}" for name, text in lines.items())])
+
+    def _reasons(self) -> str:
+        if not self.quarantined:
+            return ""
+        return " (" + ", ".join(f"{count} {reason}" for reason, count in self.quarantined.items()) + ")"
+
+    def _each(self) -> str:
+        return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
+
+    def _steps(self) -> str:
+        parts = [f"{name} {value:.1f}" for name, value in self.seconds.items()]
+        return ", ".join(parts) + f" (added up over workers; {self.num_encoders} encoders)"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,1 @@
+"""Using features: what was committed is what you get, one image without the others, and never a cluster."""

@@ -1,0 +1,75 @@
+"""One image's features as tensors; torch is loaded when the first tensor is asked for."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import FeatureSetError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """The features of one image; maps are views of the bytes that were read, nothing is copied.
+
+    Attributes:
+        image_id: the image.
+        original_size: (height, width) of the image before it was resized, in pixels.
+        maps: stored maps from fine to coarse, (C, H, W).
+        load_positions: gives the position encodings in the same order.
+        embedding: the pooled vector, (256,) float32, L2-normalised.
+    """
+
+    image_id: str
+    original_size: tuple[int, int]
+    maps: tuple[np.ndarray, ...]
+    load_positions: Callable[[], tuple[np.ndarray, ...]]
+    embedding: np.ndarray
+
+    @property
+    def backbone_fpn(self) -> "list[torch.Tensor]":
+        """The stored levels from high to low resolution, (C, H, W), in the stored dtype."""
+        return [_tensor(values) for values in self.maps]
+
+    @property
+    def vision_pos_enc(self) -> "list[torch.Tensor]":
+        """The position encodings of the stored levels, (C, H, W) float32; the same for every image.
+
+        Raises:
+            FeatureSetError: the stored encodings are missing or damaged.
+        """
+        return [_tensor(values) for values in self.load_positions()]
+
+    @property
+    def vision_features(self) -> "torch.Tensor":
+        """The level of lowest resolution, (C, H, W).
+
+        Raises:
+            FeatureSetError: the set holds pooled vectors only.
+        """
+        if not self.maps:
+            raise FeatureSetError("this feature set holds pooled vectors only: row.pooled, or embed with features=fpn")
+        return _tensor(self.maps[-1])
+
+    @property
+    def pooled(self) -> "torch.Tensor":
+        """The pooled vector, (256,) float32, L2-normalised."""
+        return _tensor(self.embedding)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(values.shape) for values in self.maps)
+        return f"FeatureRow({self.image_id!r}, original_size={self.original_size}, maps: {shapes or 'none'})"
+
+
+def _tensor(values: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    with warnings.catch_warnings():
+        # Arrow marks its buffers read-only; this one belongs to this row alone, writing to it harms nobody.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(values)

@@ -1,0 +1,1 @@
+"""Arrays to committed files: nothing is visible until committed, and writing the same unit twice is harmless."""

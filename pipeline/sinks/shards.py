@@ -1,0 +1,73 @@
+"""One work unit's features as one Parquet shard, one row group an image so that one image reads alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.featureset import paths
+from pipeline.featureset.records import TableFile
+from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, MapSpec, shard_schema
+from pipeline.sinks.tables import TableWriter, table_writer
+from pipeline.storage import Folder
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Features of a few images: ids, URIs, sizes (height, width), maps by column (N, H, W, C), pooled (N, 256)."""
+
+    image_ids: list[str]
+    uris: list[str]
+    original_sizes: list[tuple[int, int]]
+    maps: Mapping[str, np.ndarray]
+    embeddings: np.ndarray
+
+
+class ShardWriter:
+    """Appends images to one shard, whose file is begun with the first of them."""
+
+    def __init__(self, begin: Callable[[], TableWriter], schema: pa.Schema, maps: tuple[MapSpec, ...]) -> None:
+        self._begin, self._schema, self._maps = begin, schema, maps
+        self._writer: TableWriter | None = None
+
+    def append(self, images: EmbeddedImages) -> None:
+        """Writes the images as rows, in order."""
+        heights, widths = zip(*images.original_sizes, strict=True)
+        columns = [
+            pa.array(images.image_ids, IMAGE_FIELDS[0].type),
+            pa.array(images.uris, IMAGE_FIELDS[1].type),
+            pa.array(heights, IMAGE_FIELDS[2].type),
+            pa.array(widths, IMAGE_FIELDS[3].type),
+            pa.array(list(images.embeddings.astype(np.float32)), EMBEDDING.type),
+            *(_blobs(spec, images.maps[spec.column]) for spec in self._maps),
+        ]
+        if self._writer is None:
+            self._writer = self._begin()
+        table = pa.Table.from_arrays(columns, schema=self._schema)
+        self._writer.append(table, row_group_size=1 if self._maps else None)
+
+    @property
+    def file(self) -> TableFile | None:
+        """The finished shard; None if no image was written."""
+        return self._writer.file if self._writer else None
+
+
+@contextmanager
+def shard_writer(
+    root: Folder, *, run: int, unit: int, fingerprint: str, maps: tuple[MapSpec, ...]
+) -> Iterator[ShardWriter]:
+    """A writer of the unit's shard, which appears whole when the block ends; without images there is no file."""
+    schema = shard_schema(maps, fingerprint=fingerprint, run=run, unit=unit)
+    with ExitStack() as stack:
+        yield ShardWriter(lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema)), schema, maps)
+
+
+def _blobs(spec: MapSpec, values_NHWC: np.ndarray) -> pa.Array:
+    channels, height, width = spec.shape_chw
+    if values_NHWC.shape[1:] != (height, width, channels):  # Arrow would take the bytes as they come
+        raise ValueError(f"{spec.column} holds maps of {(height, width, channels)}, not {values_NHWC.shape[1:]}")
+    stored = spec.encode(values_NHWC)
+    buffer = pa.py_buffer(stored)
+    return pa.Array.from_buffers(pa.binary(spec.size_bytes), len(stored), [None, buffer])

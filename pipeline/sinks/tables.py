@@ -1,0 +1,94 @@
+"""Parquet files that are hashed while they are written, and appear whole or not at all."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.featureset.records import TableFile
+from pipeline.storage import Folder
+
+
+class TableWriter:
+    """Appends Arrow tables to one Parquet file; `file` describes it once the writing is over."""
+
+    def __init__(self, name: str, stream: IO[bytes], schema: pa.Schema) -> None:
+        self._name = name
+        self._hashing = _HashingStream(stream)
+        self._num_rows = 0
+        # Maps hardly compress (8% under zstd) and dictionaries or statistics of them are dead weight.
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._hashing, mode="w"),
+            schema,
+            compression={_leaf(field): "none" if _is_blob(field) else "zstd" for field in schema},
+            use_dictionary=False,
+            write_statistics=[_leaf(field) for field in schema if not _is_blob(field)],
+            write_page_checksum=True,
+        )
+
+    def append(self, table: pa.Table, row_group_size: int | None = None) -> None:
+        """Writes the rows of `table`, at most `row_group_size` to a row group."""
+        self._writer.write_table(table, row_group_size=row_group_size or max(table.num_rows, 1))
+        self._num_rows += table.num_rows
+
+    def close(self) -> None:
+        """Writes the footer."""
+        self._writer.close()
+
+    @property
+    def file(self) -> TableFile:
+        """The finished file, as records name it."""
+        digest, size_bytes = self._hashing.sha256.hexdigest(), self._hashing.size_bytes
+        return TableFile(name=self._name, num_rows=self._num_rows, size_bytes=size_bytes, sha256=digest)
+
+
+@contextmanager
+def table_writer(root: Folder, name: str, schema: pa.Schema) -> Iterator[TableWriter]:
+    """A writer whose file appears as `name`, synced and whole, when the block ends without an error."""
+    with root.writer(name) as stream:
+        writer = TableWriter(name, stream, schema)
+        try:
+            yield writer
+        finally:
+            writer.close()  # after an error too: a writer left open would write into the closed stream one day
+
+
+def write_table(root: Folder, name: str, table: pa.Table) -> TableFile:
+    """Writes a whole table under a name that nobody else has."""
+    with table_writer(root, name, table.schema) as writer:
+        writer.append(table)
+    return writer.file
+
+
+def _leaf(field: pa.Field) -> str:
+    """What Parquet calls the column; a name it does not know is passed over in silence."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+
+
+def _is_blob(field: pa.Field) -> bool:
+    return bool(pa.types.is_fixed_size_binary(field.type))
+
+
+class _HashingStream:
+    """The write half of a file object that hashes and counts what passes."""
+
+    closed = False
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size_bytes += len(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leaves the stream open: whoever made it syncs and publishes it."""

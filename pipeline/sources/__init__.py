@@ -1,0 +1,1 @@
+"""Where images come from: listing is repeatable (same input, same refs, same order) and never decodes."""

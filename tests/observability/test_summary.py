@@ -1,0 +1,79 @@
+"""Summary: the counts add up on one line, and the last line is a command that works."""
+
+import ast
+import shlex
+
+import pytest
+
+from pipeline.observability.summary import RunSummary
+
+
+def summary(**changes: object) -> RunSummary:
+    facts: dict[str, object] = {
+        "uri": "/data/features",
+        "model": "sam2.1_hiera_tiny",
+        "checkpoint": "sam2.1_hiera_tiny.pt",
+        "run": 2,
+        "num_planned": 10,
+        "num_embedded": 7,
+        "num_quarantined": 3,
+        "num_shards": 2,
+        "size_bytes": 21_000_000,
+        "wall_s": 12.34,
+        "num_encoders": 4,
+        "seconds": {"fetch": 1.25, "encode": 8.0},
+        "quarantined": {"TruncatedImage": 2, "NotAnImage": 1},
+    }
+    return RunSummary(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def test_the_summary_tells_counts_reasons_bytes_and_seconds():
+    assert summary().text().splitlines()[:-1] == [
+        "sealed run 2 of /data/features in 12.3 s",
+        "  images     10 planned = 7 embedded + 3 quarantined (2 TruncatedImage, 1 NotAnImage)",
+        "  model      sam2.1_hiera_tiny, weights sam2.1_hiera_tiny.pt",
+        "  on disk    21.0 MB in 2 shards, 3.0 MB an image",
+        "  seconds    fetch 1.2, encode 8.0 (added up over workers; 4 encoders)",
+    ]
+
+
+@pytest.mark.parametrize("uri", ["/data/features", "/data/my photos", "/it's/$HOME/`x`", '/a"b\\c', "/é😀\n"])
+def test_the_last_line_opens_the_set_whatever_its_place_is_called(uri: str):
+    text = summary(uri=uri).text()
+    command = text[text.index("open it") + len("open it") :].strip()
+    python, flag, code = shlex.split(command)
+    assert (python, flag) == ("python", "-c")
+    (call,) = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    assert call.value == uri
+
+
+def test_a_run_of_nothing_but_bad_images_needs_no_average():
+    text = summary(num_embedded=0, num_quarantined=10, num_shards=0, size_bytes=0).text()
+    assert "10 planned = 0 embedded + 10 quarantined" in text
+    assert "0 B in 0 shards\n" in text
+
+
+def test_a_run_without_bad_images_gives_no_reasons():
+    text = summary(num_embedded=10, num_quarantined=0, quarantined={}).text()
+    assert "10 planned = 10 embedded + 0 quarantined\n" in text
+
+
+def test_nothing_to_do_says_so_and_that_nothing_was_read():
+    text = summary(run=None, num_planned=1200).text()
+    assert text.startswith("nothing to do: all 1200 images of the source are already in /data/features")
+    assert "no image was read" in text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1_500_000, "1.5 MB"),
+        (2 * 10**9, "2.0 GB"),
+        (5 * 10**15, "5000.0 TB"),
+    ],
+)
+def test_bytes_are_shown_in_a_unit_that_suits_them(size_bytes: int, shown: str):
+    assert f"on disk    {shown} in 2 shards" in summary(size_bytes=size_bytes).text()

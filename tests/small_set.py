@@ -1,0 +1,128 @@
+"""A small feature set made by the real sinks, for tests that need one to look at."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.featureset import paths
+from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord
+from pipeline.featureset.schema import PLAN, POOLED_SIZE, MapSpec
+from pipeline.sinks.commits import commit_unit
+from pipeline.sinks.feature_sets import claim_feature_set
+from pipeline.sinks.runs import claim_run
+from pipeline.sinks.seal import seal_run
+from pipeline.sinks.shards import EmbeddedImages, shard_writer
+from pipeline.storage import Folder
+
+FINE = MapSpec("fpn_0", 0, (4, 8, 6), "float16", 4)
+COARSE = MapSpec("fpn_1", 1, (5, 4, 3), "float16", 8)
+MAPS = (FINE, COARSE)
+SETTINGS = {"weights": {"kind": "random", "seed": 0}, "features": "fpn", "preprocessing": {"side_px": 64}}
+SOURCE = {"kind": "directory", "uri": "/data/photos", "suffixes": [".jpg"]}
+
+
+def map_values(image_id: str, spec: MapSpec, version: str = "1") -> np.ndarray:
+    """The (H, W, C) float32 numbers that stand for the image's map."""
+    channels, height, width = spec.shape_chw
+    rng = np.random.default_rng(zlib.crc32(f"{image_id} {spec.column} {version}".encode()))
+    return rng.standard_normal((height, width, channels), dtype=np.float32)
+
+
+def pooled_values(image_id: str, version: str = "1") -> np.ndarray:
+    """The L2-normalised (256,) float32 vector that stands for the image."""
+    vector = np.random.default_rng(zlib.crc32(f"{image_id} {version}".encode())).standard_normal(POOLED_SIZE)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def original_size(image_id: str) -> tuple[int, int]:
+    """The (height, width) that stands for the image's own."""
+    return 10 + len(image_id), 20 + len(image_id)
+
+
+def quarantine_row(image_id: str) -> QuarantineRow:
+    """Why the image has no features."""
+    return QuarantineRow(
+        image_id=image_id,
+        uri=f"/data/photos/{image_id}",
+        stage="decode",
+        error_class="permanent",
+        error_type="TruncatedImage",
+        message=f"{image_id} ends too early",
+    )
+
+
+def plan_of(units: Sequence[Sequence[str]], version: str = "1") -> pa.Table:
+    """The plan of the image ids of each unit."""
+    rows = [
+        {
+            "unit": unit,
+            "image_id": list(ids),
+            "uri": [f"/data/photos/{each}" for each in ids],
+            "size_bytes": [len(each) for each in ids],
+            "version": [version for _ in ids],
+        }
+        for unit, ids in enumerate(units)
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN)
+
+
+class SmallSet:
+    """A feature set below `path` that is written run by run, as an embed command writes it."""
+
+    def __init__(self, path: Path, maps: tuple[MapSpec, ...] = MAPS) -> None:
+        self.uri = str(path)
+        self.root = Folder(path)
+        self.maps = maps
+        self.positions = {spec.column: map_values("position", spec) for spec in maps}
+        self.record = claim_feature_set(self.root, settings=SETTINGS, maps=maps, positions=self.positions)
+
+    def begin(self, units: Sequence[Sequence[str]], version: str = "1") -> RunRecord:
+        """Plans and claims a run of these units."""
+        return claim_run(self.root, fingerprint=self.record.fingerprint, source=SOURCE, plan=plan_of(units, version))
+
+    def commit(
+        self, run: RunRecord, unit: int, ids: Sequence[str], *, bad: Sequence[str] = (), version: str = "1"
+    ) -> CommitRecord:
+        """Writes and commits a unit: features of `ids` but for those in `bad`, which go to quarantine."""
+        good = [image_id for image_id in ids if image_id not in bad]
+        fingerprint = self.record.fingerprint
+        with shard_writer(self.root, run=run.run, unit=unit, fingerprint=fingerprint, maps=self.maps) as shard:
+            if good:
+                shard.append(self.images(good, version))
+        record = CommitRecord(
+            run=run.run,
+            unit=unit,
+            token=paths.token(),
+            fingerprint=fingerprint,
+            shard=shard.file,
+            quarantine=tuple(quarantine_row(image_id) for image_id in ids if image_id in bad),
+        )
+        return commit_unit(self.root, record)
+
+    def embed(self, units: Sequence[Sequence[str]], *, bad: Sequence[str] = (), version: str = "1") -> Manifest:
+        """A whole run: plan, every unit, seal."""
+        run = self.begin(units, version)
+        for unit, ids in enumerate(units):
+            self.commit(run, unit, ids, bad=bad, version=version)
+        return seal_run(self.root, run)
+
+    def images(self, ids: Sequence[str], version: str = "1") -> EmbeddedImages:
+        """The features that stand for these images."""
+        return EmbeddedImages(
+            image_ids=list(ids),
+            uris=[f"/data/photos/{image_id}" for image_id in ids],
+            original_sizes=[original_size(image_id) for image_id in ids],
+            maps={spec.column: np.stack([map_values(each, spec, version) for each in ids]) for spec in self.maps},
+            embeddings=np.stack([pooled_values(image_id, version) for image_id in ids]),
+        )
+
+
+def flip_byte(path: Path, *offsets: int) -> None:
+    """Changes one bit of a file at each of the offsets."""
+    data = bytearray(path.read_bytes())
+    for offset in offsets:
+        data[offset] ^= 1
+    path.write_bytes(bytes(data))

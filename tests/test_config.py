@@ -1,0 +1,119 @@
+"""Configuration: plain values become typed ones, and what is wrong is named with its value."""
+
+from copy import deepcopy
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from pipeline.config import JobConfig, job_config
+from pipeline.errors import ConfigError
+
+VALUES: dict[str, dict[str, Any]] = {
+    "source": {"kind": "directory", "uri": "/data/photos", "suffixes": [".jpg"]},
+    "sink": {"uri": "outputs/features"},
+    "model": {"name": "hiera_debug", "config": None, "checkpoint": "random", "overrides": ["neck.fuse_type=avg"]},
+    "features": {"kind": "fpn", "storage_dtype": "float16"},
+    "preprocess": {"side_px": None},
+    "execution": {"precision": "auto", "device": "auto", "images_per_unit": 3, "num_encoders": None},
+}
+
+
+def with_field(field: str, value: Any) -> dict[str, Any]:
+    """The good values but for one."""
+    values = deepcopy(VALUES)
+    group, _, name = field.partition(".")
+    if name:
+        values[group][name] = value
+    else:
+        values[group] = value
+    return values
+
+
+def complaint(values: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        job_config(values)
+    return str(caught.value)
+
+
+def test_plain_values_become_typed_ones():
+    config = job_config(VALUES)
+    assert isinstance(config, JobConfig)
+    assert config.source.suffixes == (".jpg",)
+    assert config.model.overrides == ("neck.fuse_type=avg",)
+    assert config.execution.images_per_unit == 3
+
+
+def test_what_is_left_out_takes_its_default():
+    values = deepcopy(VALUES)
+    values["execution"], values["features"] = {}, {"kind": "pooled"}
+    config = job_config(values)
+    assert config.features.storage_dtype == "float16"
+    assert (config.execution.precision, config.execution.device) == ("auto", "auto")
+    assert config.execution.ray_logs is False
+
+
+def test_a_configuration_cannot_be_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        job_config(VALUES).sink.uri = "elsewhere"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("source.kind", "tarball", "'directory' or 'sample'"),
+        ("source.suffixes", "jpg", "tuple"),
+        ("source.uri", 5, "string"),
+        ("sink.uri", "", "at least 1 character"),
+        ("features.kind", "fnp", "'fpn', 'embed' or 'pooled'"),
+        ("features.storage_dtype", "float8", "'float16' or 'float32'"),
+        ("preprocess.side_px", -4, "greater than 0"),
+        ("execution.precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16'"),
+        ("execution.device", "tpu", "'auto', 'cpu' or 'cuda'"),
+        ("execution.num_encoders", 0, "greater than 0"),
+        ("execution.num_encoders", True, "valid integer"),
+        ("execution.images_per_unit", 1.5, "valid integer"),
+        ("execution.images_per_batch", "many", "valid integer"),
+        ("execution.ray_logs", "maybe", "valid boolean"),
+        ("execution.wrokers", 3, "unexpected"),
+        ("modle", {}, "unexpected"),
+    ],
+)
+def test_a_bad_field_gives_one_line_naming_field_and_value(field: str, value: Any, says: str):
+    message = complaint(with_field(field, value))
+    assert "\n" not in message
+    assert message.startswith(f"{field}={value!r}: "), message
+    assert says in message
+
+
+def test_every_bad_field_is_named_at_once():
+    values = with_field("features.kind", "fnp")
+    values["execution"]["device"] = "tpu"
+    message = complaint(values)
+    assert "features.kind='fnp'" in message
+    assert "execution.device='tpu'" in message
+
+
+def test_a_missing_group_is_named():
+    values = deepcopy(VALUES)
+    del values["sink"]
+    assert complaint(values) == "sink is missing"
+
+
+@pytest.mark.parametrize("uri", [None, ""])
+def test_a_directory_source_needs_its_uri(uri: str | None):
+    message = complaint(with_field("source.uri", uri))
+    assert message.startswith("source.uri is not set")
+    assert "source.uri=/data/photos" in message
+
+
+def test_a_sample_source_needs_no_uri():
+    assert job_config(with_field("source", {"kind": "sample"})).source.uri is None
+
+
+@pytest.mark.parametrize("checkpoint", [None, ""])
+def test_a_checkpoint_is_never_guessed(checkpoint: str | None):
+    message = complaint(with_field("model.checkpoint", checkpoint))
+    assert message.startswith("model.checkpoint is not set")
+    assert "'published'" in message
+    assert "'random'" in message
