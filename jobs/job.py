@@ -1,0 +1,114 @@
+"""What every job does: compose its configuration with Hydra, call one function, turn its errors into an exit code."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.errors import ConfigError, PipelineError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+Job = Callable[[dict[str, Any], list[str]], None]
+
+
+def run_job(name: str, job: Job) -> int:
+    """Runs `job` on configs/<name>.yaml with the overrides of the command line; gives the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    overrides = sys.argv[1:]
+    if {"-h", "--help"} & set(overrides):
+        print((CONFIGS / f"{name}.yaml").read_text(), end="")
+        print("\n# choices: " + "; ".join(f"{group}={'|'.join(_choices(group))}" for group in _groups()))
+        return 0
+    try:
+        job(compose_values(name, overrides), overrides)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what is committed stays, run the same command again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
+    """The configuration as plain values; `choices` says which file was chosen of each group.
+
+    Raises:
+        ConfigError: an override that does not parse, names nothing, or chooses what is not there.
+    """
+    for override in overrides:
+        if override.startswith("-") or "=" not in override or override.lstrip("+~").startswith("hydra"):
+            raise ConfigError(f"{override!r} is not an override: write field=value; --help shows the fields")
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            composed = compose(name, overrides, return_hydra_config=True)
+            choices = {group: composed.hydra.runtime.choices[group] for group in _groups()}
+            composed = compose(name, overrides)
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_complaint(name, overrides, error)) from None
+    assert isinstance(values, dict)
+    return {**values, "choices": choices}
+
+
+def model_overrides(overrides: list[str]) -> tuple[str, ...]:
+    """The overrides of the encoder itself, written as its builder takes them: relative to the encoder."""
+    found = (re.fullmatch(r"([+~]*)model\.(?!(?:checkpoint|config)=)(.+)", override) for override in overrides)
+    return tuple(match[1] + match[2] for match in found if match)
+
+
+def refuse_lost_sink(uri: str) -> None:
+    """A submitted job runs in a copy of its working directory that Ray throws away; nothing may be written there.
+
+    Raises:
+        ConfigError: the sink is a relative path and this is such a job.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in uri and not Path(uri).is_absolute():
+        raise ConfigError(
+            f"sink.uri={uri} is relative, and a submitted job's working directory is deleted with the job: "
+            "give an absolute path on storage that every node sees"
+        )
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def _complaint(name: str, overrides: list[str], error: Exception) -> str:
+    """One line instead of Hydra's several; with what was probably meant."""
+    text = str(error)
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if group in _groups() and choice not in _choices(group):
+            return f"{override}: no such {group}; choices: {', '.join(_choices(group))}"
+        field = group.lstrip("+~")
+        if f"'{field}'" in text or f"override '{field}" in text:
+            return f"{override}: there is no field {field}{_meant(name, field)}; --help shows the fields"
+    return " ".join(text.split())
+
+
+def _meant(name: str, field: str) -> str:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        known = _fields(OmegaConf.to_container(compose(name)))
+    close = get_close_matches(field, [*known, *_groups()], n=1)
+    return f"; did you mean {close[0]}" if close else ""
+
+
+def _fields(values: Any, prefix: str = "") -> list[str]:
+    if not isinstance(values, dict):
+        return [prefix]
+    return [field for key, value in values.items() for field in _fields(value, f"{prefix}.{key}".lstrip("."))]

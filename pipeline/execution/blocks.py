@@ -1,0 +1,82 @@
+"""What travels between steps: one block is one row is one unit, so that Ray can neither split nor merge units.
+
+Pixels cross Ray's object store; features never do. An encoder answers with a receipt of a few hundred bytes.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.featureset.records import QuarantineRow
+from pipeline.featureset.schema import only_value
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An image whose pixels are ready; height and width are the original's, in pixels."""
+
+    image_id: str
+    uri: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class DecodedUnit:
+    """A unit's images that could be decoded, their pixels (N, 3, side, side) float32, and those that could not."""
+
+    unit: int
+    images: list[DecodedImage]
+    pixels_NCHW: np.ndarray
+    quarantine: list[QuarantineRow]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_block(self) -> pa.Table:
+        """The unit as a table of one row; the pixels are not copied."""
+        about = {
+            "unit": self.unit,
+            "images": [asdict(image) for image in self.images],
+            "side_px": self.pixels_NCHW.shape[-1],
+            "quarantine": [row.model_dump() for row in self.quarantine],
+            "seconds": self.seconds,
+        }
+        pixels = np.ascontiguousarray(self.pixels_NCHW, dtype=np.float32)
+        offsets = pa.py_buffer(np.array([0, pixels.nbytes], dtype=np.int64))
+        blob = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(pixels)])
+        return pa.table({"about": pa.array([json.dumps(about)]), "pixels": blob})
+
+    @classmethod
+    def from_block(cls, block: pa.Table) -> Self:
+        """The unit in a table of one row; pixels are a read-only view of the block."""
+        about = json.loads(block["about"][0].as_py())
+        values = np.frombuffer(only_value(block["pixels"]), dtype=np.float32)
+        return cls(
+            unit=about["unit"],
+            images=[DecodedImage(**image) for image in about["images"]],
+            pixels_NCHW=values.reshape(-1, 3, about["side_px"], about["side_px"]),
+            quarantine=[QuarantineRow(**row) for row in about["quarantine"]],
+            seconds=about["seconds"],
+        )
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a committed unit brought: counts, bytes of its shard, and seconds by step."""
+
+    unit: int
+    num_embedded: int
+    num_quarantined: int
+    size_bytes: int
+    seconds: dict[str, float]
+
+    def to_block(self) -> pa.Table:
+        """The receipt as a table of one row."""
+        return pa.table({"receipt": pa.array([json.dumps(asdict(self))])})
+
+    @classmethod
+    def from_row(cls, row: str) -> Self:
+        """The receipt in the one value of a row."""
+        return cls(**json.loads(row))

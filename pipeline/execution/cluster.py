@@ -1,0 +1,161 @@
+"""A Ray to work on: the one that was named, the one this job was submitted to, or a local one of our own.
+
+Ray is kept quiet unless asked otherwise, and its errors become ours: one sentence, the value, what to do.
+"""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import ray
+import torch
+from ray.data import DataContext
+from ray.exceptions import RayError
+
+from pipeline.errors import ConfigError, PipelineError, RunDrainedError, RunIncompleteError
+from pipeline.execution.resources import Node
+
+# Ray Data's planner, its fetch tasks and an encoder each hold a logical CPU; on two they would starve each other.
+_SPARE_LOCAL_CPUS = 2
+
+
+class Cluster:
+    """A Ray cluster, connected to when it is first needed; a local one is started then.
+
+    Args:
+        address: where Ray is; None takes `RAY_ADDRESS`, and without that a local Ray of our own.
+        logs: whether Ray's own output is shown.
+    """
+
+    def __init__(self, address: str | None, *, logs: bool) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS")
+        self._logs = logs
+
+    def nodes(self) -> list[Node]:
+        """The nodes there are to work on; asking for those of a local Ray does not start it.
+
+        Raises:
+            ConfigError: there is no Ray at the address.
+        """
+        if self._address is None:
+            return [_this_machine()]
+        self.connect()
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return [Node(each.get("CPU", 0), each.get("GPU", 0), int(each.get("CPU", 0))) for each in resources]
+
+    def connect(self) -> None:
+        """Connects, or starts the local Ray; once is enough.
+
+        Raises:
+            ConfigError: there is no Ray at the address.
+        """
+        if ray.is_initialized():
+            return
+        _set_ray_defaults(logs=self._logs)
+        common = {"log_to_driver": self._logs, "logging_level": logging.INFO if self._logs else logging.ERROR}
+        try:
+            with _silenced(not self._logs):
+                if self._address is None:
+                    num_cpus = int(_this_machine().num_cpus)
+                    ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **common)
+                else:
+                    ray.init(address=self._address, **common)
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+            raise ConfigError(f"no Ray at {self._address or 'this machine'}: {_last_line(error)}") from None
+        # Only now: ray.init puts a handler of its own there.
+        signal.signal(signal.SIGTERM, _drain)
+        _set_ray_defaults(logs=self._logs)
+
+
+@contextmanager
+def open_cluster(address: str | None, *, logs: bool) -> Iterator[Cluster]:
+    """A cluster for the length of the block; errors from its workers leave the block as ours.
+
+    Raises:
+        RunDrainedError: the process was told to stop (SIGTERM).
+        RunIncompleteError: Ray gave up.
+        PipelineError: whatever went wrong on a worker, as the error it was there.
+    """
+    try:
+        with _our_errors():
+            yield Cluster(address, logs=logs)
+    finally:
+        if ray.is_initialized():
+            ray.shutdown()
+
+
+def _this_machine() -> Node:
+    num_cores = len(os.sched_getaffinity(0))
+    return Node(num_cores + _SPARE_LOCAL_CPUS, torch.cuda.device_count(), num_cores)
+
+
+def _drain(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape signal handlers have
+    raise RunDrainedError("stopped by SIGTERM; what is committed stays, run the same command again to continue")
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except RayError as error:
+        ours = _pipeline_error(error)
+        if ours is not None:
+            raise ours from None
+        raise RunIncompleteError(
+            f"the run stopped early: {_last_line(error)}\n"
+            "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words"
+        ) from None
+
+
+def _pipeline_error(error: BaseException) -> PipelineError | None:
+    """The error of ours that Ray wrapped, itself and not Ray's copy whose text is a traceback."""
+    cause: BaseException | None = error
+    while isinstance(cause, RayError):
+        cause = getattr(cause, "cause", None)
+    if not isinstance(cause, PipelineError):
+        return None
+    # Ray Data appends advice about its own retry settings to whatever a worker raised.
+    return type(cause)(str(cause).partition("\nFailed to apply UDF transform")[0])
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def _silenced(silent: bool) -> Iterator[None]:
+    """Keeps what Ray's C++ side writes straight to stderr while it starts off the terminal."""
+    if not silent:
+        yield
+        return
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+
+
+def _set_ray_defaults(*, logs: bool) -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
+    if logs:
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # max_restarts and max_task_retries have no other way in yet; the pinned range ends before this one closes.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what ends the run is told by our own error

@@ -1,0 +1,45 @@
+"""The way of the data, in order: plan, units, fetch and decode, encode and write, receipts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from pipeline.execution.blocks import Receipt
+from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSettings
+from pipeline.execution.fetch import FetchAndDecode
+from pipeline.execution.resources import Placement
+
+# An encoder that dies is replaced for ever (a pool of fixed size never refills otherwise); a unit that kills
+# its encoder three times ends the run, and the next one tries it again.
+_RESTARTS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 2}
+
+
+def embed_units(
+    plan: pa.Table, *, side_px: int, placement: Placement, encoder: EncoderSettings, sink: SinkSettings
+) -> Iterator[Receipt]:
+    """Runs the graph over the units of `plan` and yields their receipts as they are committed."""
+    receipts = (
+        ray.data.from_arrow(plan)
+        .repartition(target_num_rows_per_block=1)
+        .map_batches(
+            FetchAndDecode(side_px=side_px),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=1,
+        )
+        .map_batches(
+            EncodeAndWrite,
+            fn_constructor_kwargs={"encoder": encoder, "sink": sink},
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=placement.num_encoders),
+            **({"num_gpus": placement.num_gpus} if placement.num_gpus else {"num_cpus": placement.num_cpus}),
+            **_RESTARTS,
+        )
+    )
+    for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in batch["receipt"].to_pylist():
+            yield Receipt.from_row(row)

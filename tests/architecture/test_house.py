@@ -1,0 +1,93 @@
+"""The house rules as tests: sizes, names, docstrings, public names, and the README's picture of it all."""
+
+import ast
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Constructors whose parameters the published configurations name.
+PUBLISHED = {"hiera.py", "fpn.py", "position_encoding.py"}
+CODE = sorted([*(REPOSITORY / "pipeline").rglob("*.py"), *(REPOSITORY / "jobs").glob("*.py")])
+ROOMS = sorted(path.parent.name for path in (REPOSITORY / "pipeline").glob("*/__init__.py"))
+
+
+def _functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _num_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[int, int]:
+    """How many may be given by position, and how many there are at all; self and cls do not count."""
+    names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
+    positional = len(names) - (names[:1] in (["self"], ["cls"]))
+    return positional, positional + len(node.args.kwonlyargs)
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_module_is_small_and_says_what_it_holds(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert text.count("\n") <= 300, "split the module"
+    opening = ast.get_docstring(tree)
+    assert opening, "every module opens with what it holds"
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in _functions(tree)}
+    assert {name: lines for name, lines in long.items() if lines > 60} == {}
+    functions = [node for node in _functions(tree) if (path.name, node.name) not in product(PUBLISHED, ["__init__"])]
+    counts = {node.name: _num_parameters(node) for node in functions}
+    assert {name: count for name, count in counts.items() if count[0] > 3 or count[1] > 7} == {}
+
+
+def test_no_room_is_a_drawer():
+    assert not {"utils", "helpers", "common", "misc"} & {path.stem for path in CODE} | (
+        {"utils", "helpers", "common", "misc"} & set(ROOMS)
+    )
+
+
+def test_jobs_are_short():
+    lengths = {path.name: path.read_text().count("\n") for path in (REPOSITORY / "jobs").glob("*.py")}
+    assert lengths.pop("job.py") <= 150
+    assert {name: lines for name, lines in lengths.items() if lines > 60} == {}
+
+
+def test_public_names():
+    assert pipeline.__all__ == [
+        "FeatureSet",
+        "PipelineError",
+        "__version__",
+        "build_encoder",
+        "open_features",
+        "preprocess",
+    ]
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name).__doc__, name
+    with pytest.raises(AttributeError, match="open_feature"):
+        _ = pipeline.open_feature
+
+
+def test_readme_room_table_names_every_room_with_its_promise():
+    readme = (REPOSITORY / "README.md").read_text()
+    table = dict(re.findall(r"^\| `pipeline/(\w+)/` \| (.+?) \|", readme, flags=re.MULTILINE))
+    assert sorted(table) == ROOMS
+    for room in ROOMS:
+        promise = ast.get_docstring(ast.parse((REPOSITORY / "pipeline" / room / "__init__.py").read_text()))
+        assert promise, room
+
+
+def test_tests_mirror_the_code():
+    tests = REPOSITORY / "tests"
+    for path in (tests / room for room in ROOMS if (tests / room).is_dir()):
+        tested = {file.stem.removeprefix("test_") for file in path.glob("test_*.py")}
+        written = {file.stem for file in (REPOSITORY / "pipeline" / path.name).glob("*.py")}
+        assert tested <= written, f"tests without a module of their name in {path.name}: {tested - written}"
+
+
+def test_every_infra_file_starts_with_the_command_that_uses_it():
+    files = [path for path in (REPOSITORY / "infra").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        first = path.read_text().splitlines()[0]
+        assert re.fullmatch(r"# \S+ .+", first), f"{path}: {first!r}"

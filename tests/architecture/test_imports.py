@@ -1,0 +1,24 @@
+"""Arrows between rooms go one way, ray lives in one room, and importing the package is cheap."""
+
+import subprocess
+import sys
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+
+def test_import_contracts_hold(capsys):
+    status = lint_imports()
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_importing_the_package_loads_neither_torch_nor_ray_nor_arrow():
+    heavy = "{'torch', 'ray', 'pyarrow', 'hydra', 'numpy'}"
+    code = f"import sys, pipeline; print(sorted({heavy} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_reading_features_loads_neither_torch_nor_ray():
+    code = "import sys, pipeline; pipeline.open_features; print(sorted({'torch', 'ray'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"

@@ -1,0 +1,66 @@
+"""Blocks: one row to a unit, everything comes back, and pixels are not copied."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
+from tests.small_set import quarantine_row
+
+IMAGES = [DecodedImage("cats/1.jpg", "/data/cats/1.jpg", 480, 640), DecodedImage("é😀\n", "/data/x", 1, 2)]
+
+
+def unit(num_images: int = 2, side_px: int = 16) -> DecodedUnit:
+    pixels = np.random.default_rng(0).standard_normal((num_images, 3, side_px, side_px), dtype=np.float32)
+    return DecodedUnit(7, IMAGES[:num_images], pixels, [quarantine_row("bad.jpg")], {"fetch": 0.5, "decode": 1.25})
+
+
+@pytest.mark.parametrize("num_images", [0, 1, 2])
+def test_a_unit_comes_back_from_its_block(num_images: int):
+    sent = unit(num_images)
+    arrived = DecodedUnit.from_block(sent.to_block())
+    np.testing.assert_array_equal(arrived.pixels_NCHW, sent.pixels_NCHW)
+    assert arrived.pixels_NCHW.shape == sent.pixels_NCHW.shape == (num_images, 3, 16, 16)
+    assert arrived.pixels_NCHW.dtype == np.float32
+    assert (arrived.unit, arrived.images) == (7, IMAGES[:num_images])
+    assert arrived.quarantine == sent.quarantine
+    assert arrived.seconds == {"fetch": 0.5, "decode": 1.25}
+
+
+def test_a_unit_is_one_row_so_that_ray_cannot_split_it():
+    block = unit().to_block()
+    assert block.num_rows == 1
+    assert {str(field.type) for field in block.schema} == {"string", "large_binary"}
+
+
+def test_pixels_are_copied_neither_on_the_way_in_nor_out():
+    sent = unit()
+    arrived = DecodedUnit.from_block(sent.to_block())
+    assert np.shares_memory(arrived.pixels_NCHW, sent.pixels_NCHW)
+
+
+def test_pixels_that_lie_otherwise_in_memory_arrive_in_order():
+    sent = unit()
+    turned = np.ascontiguousarray(sent.pixels_NCHW.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    arrived = DecodedUnit.from_block(DecodedUnit(7, IMAGES, turned, []).to_block())
+    np.testing.assert_array_equal(arrived.pixels_NCHW, sent.pixels_NCHW)
+
+
+def test_a_block_survives_the_wire_and_a_slice():
+    """Ray sends blocks as Arrow streams, and cuts them out of larger tables."""
+    both = pa.concat_tables([unit(1).to_block(), unit(2).to_block()])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, both.schema) as stream:
+        stream.write_table(both)
+    arrived = pa.ipc.open_stream(sink.getvalue()).read_all()
+    for row, num_images in ((0, 1), (1, 2)):
+        found = DecodedUnit.from_block(arrived.slice(row, 1))
+        np.testing.assert_array_equal(found.pixels_NCHW, unit(num_images).pixels_NCHW)
+
+
+def test_a_receipt_comes_back_from_its_row_and_is_small():
+    receipt = Receipt(unit=3, num_embedded=60, num_quarantined=4, size_bytes=10**9, seconds={"encode": 12.5})
+    block = receipt.to_block()
+    assert block.num_rows == 1
+    assert Receipt.from_row(block["receipt"][0].as_py()) == receipt
+    assert block.nbytes < 1000

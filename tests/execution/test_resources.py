@@ -1,0 +1,120 @@
+"""Resources: what every encoder asks for, on every shape of cluster."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.execution.resources import Node, Placement, place_encoders
+
+GPU_NODE = Node(num_cpus=32, num_gpus=4, num_cores=32)
+HEAD = Node(num_cpus=0, num_gpus=0, num_cores=4)  # takes no work
+
+
+def cpus(*counts: int) -> list[Node]:
+    return [Node(count, 0, count) for count in counts]
+
+
+def test_every_gpu_gets_an_encoder():
+    expected = Placement("cuda", num_encoders=4, num_cpus=1, num_gpus=1, num_threads=1)
+    assert place_encoders([GPU_NODE], device="auto", num_encoders=None) == expected
+    assert place_encoders([GPU_NODE], device="cuda", num_encoders=None) == expected
+
+
+def test_a_mixed_cluster_encodes_on_its_gpus_alone():
+    placed = place_encoders([HEAD, GPU_NODE, *cpus(16, 64), GPU_NODE], device="auto", num_encoders=None)
+    assert (placed.device, placed.num_encoders, placed.num_gpus) == ("cuda", 8, 1)
+
+
+def test_a_cluster_with_gpus_can_be_told_to_leave_them():
+    placed = place_encoders([GPU_NODE], device="cpu", num_encoders=None)
+    assert placed == Placement("cpu", num_encoders=1, num_cpus=30, num_gpus=0, num_threads=32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_encoders", "num_cpus", "num_threads"),
+    [
+        (cpus(2), 1, 1, 2),
+        (cpus(4), 1, 2, 4),
+        (cpus(16), 1, 14, 16),
+        (cpus(16, 16, 16), 3, 14, 16),
+        (cpus(2, 4, 16), 3, 1, 2),  # the smallest node decides what each can ask for
+        ([HEAD, *cpus(8)], 1, 6, 8),
+        ([Node(4, 0, 2)], 1, 2, 2),  # a local Ray counts two CPUs more than there are cores
+        (cpus(1, 1, 1), 2, 1, 1),  # one CPU is left for fetching
+    ],
+)
+def test_every_cpu_node_gets_an_encoder_with_most_of_its_cores(
+    nodes: list[Node], num_encoders: int, num_cpus: int, num_threads: int
+):
+    placed = place_encoders(nodes, device="auto", num_encoders=None)
+    assert placed == Placement("cpu", num_encoders, num_cpus=num_cpus, num_gpus=0, num_threads=num_threads)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "num_cpus", "num_threads"),
+    [
+        (cpus(16), 2, 7, 8),
+        (cpus(16), 7, 2, 2),
+        (cpus(16), 15, 1, 1),
+        (cpus(16, 16), 2, 14, 16),
+        (cpus(16, 16), 3, 7, 8),
+        (cpus(16, 16), 1, 14, 16),
+    ],
+)
+def test_a_wanted_number_of_encoders_shares_the_cores(nodes: list[Node], wanted: int, num_cpus: int, num_threads: int):
+    placed = place_encoders(nodes, device="cpu", num_encoders=wanted)
+    assert placed == Placement("cpu", wanted, num_cpus=num_cpus, num_gpus=0, num_threads=num_threads)
+
+
+@pytest.mark.parametrize("nodes", [cpus(2), cpus(4), cpus(16), cpus(2, 4, 16), cpus(8, 8), [Node(4, 0, 2)]], ids=str)
+def test_every_placement_that_is_allowed_leaves_a_cpu_for_fetching(nodes: list[Node]):
+    """Encoders keep their CPUs for the whole run; with none left, the run would wait for ever."""
+    total = sum(int(node.num_cpus) for node in nodes)
+    allowed = 0
+    for wanted in range(1, total + 2):
+        try:
+            placed = place_encoders(nodes, device="cpu", num_encoders=wanted)
+        except ConfigError:
+            continue
+        allowed += 1
+        assert placed.num_encoders == wanted
+        assert placed.num_cpus >= 1
+        assert placed.num_threads >= 1
+        assert wanted * placed.num_cpus < total, placed
+        assert sum(int(node.num_cpus) // placed.num_cpus for node in nodes) >= wanted, placed
+    assert allowed == total - 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "num_encoders", "says"),
+    [
+        ([GPU_NODE], "auto", 5, "num_encoders=5, but the cluster has 4 GPUs"),
+        (cpus(16), "cuda", None, "device=cuda, but no node of this Ray cluster has a GPU; use cpu or auto"),
+        (
+            cpus(4),
+            "auto",
+            4,
+            "num_encoders=4, but the cluster's 4 CPUs hold at most 3 encoders and one CPU for fetching",
+        ),
+        (cpus(1), "auto", None, "num_encoders=1, but the cluster's 1 CPUs hold at most 0 encoders"),
+        ([HEAD], "auto", None, "no node of this Ray cluster offers a CPU"),
+        ([], "auto", None, "no node of this Ray cluster offers a CPU"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_numbers(
+    nodes: list[Node], device: str, num_encoders: int | None, says: str
+):
+    with pytest.raises(ConfigError) as caught:
+        place_encoders(nodes, device=device, num_encoders=num_encoders)
+    assert says in str(caught.value)
+
+
+def test_planning_and_placing_import_neither_ray_nor_torch():
+    script = (
+        "import sys, pipeline.execution.plan, pipeline.execution.resources, pipeline.execution.blocks\n"
+        "print([name for name in ('ray', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
