@@ -111,6 +111,7 @@ class _Task:
             size_bytes=manifest.size_bytes if manifest else 0,
             wall_s=wall_s,
             num_encoders=placement.num_encoders,
+            num_ignored=self.source.num_ignored,
             seconds=watch.seconds,
             quarantined=dict(reasons.most_common()),
         )
@@ -146,10 +147,10 @@ def _begin(task: _Task, settings: dict[str, Any], size: int | None) -> RunRecord
     if plan.num_rows == 0:
         if record is not None and catalog.run_numbers(task.root):
             return None
-        ignored = f"; {task.source.num_ignored} files were passed over because of their names" * bool(
-            task.source.num_ignored
+        raise SourceError(
+            f"no images in {task.source.description.get('uri')}: {task.source.num_ignored} files were passed over "
+            "because of their names; source.suffixes=null takes every file"
         )
-        raise SourceError(f"no images in {task.source.description}{ignored} (source.suffixes=null takes every file)")
     if record is None:
         record = _claim(task, settings)
     return claim_run(task.root, fingerprint=record.fingerprint, source=task.source.description, plan=plan)

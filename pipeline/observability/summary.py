@@ -21,6 +21,7 @@ class RunSummary:
     size_bytes: int
     wall_s: float
     num_encoders: int = 0
+    num_ignored: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
 
@@ -28,13 +29,13 @@ class RunSummary:
         """The lines to print."""
         if self.run is None:
             return (
-                f"nothing to do: all {self.num_planned} images of the source are already in {self.uri}\n"
+                f"nothing to do: every image of the source is already in {self.uri}\n"
                 f"(checked in {self.wall_s:.1f} s; no image was read)"
             )
         images = f"{self.num_planned} planned = {self.num_embedded} embedded + {self.num_quarantined} quarantined"
         opening = f"import pipeline; print(pipeline.open_features({json.dumps(self.uri, ensure_ascii=False)}))"
         lines = {
-            "images": f"{images}{self._reasons()}",
+            "images": f"{images}{self._reasons()}{self._ignored()}",
             "model": f"{self.model}, weights {self.checkpoint}",
             "on disk": f"{_bytes(self.size_bytes)} in {self.num_shards} shards{self._each()}",
             "seconds": self._steps(),
@@ -47,6 +48,9 @@ class RunSummary:
         if not self.quarantined:
             return ""
         return " (" + ", ".join(f"{count} {reason}" for reason, count in self.quarantined.items()) + ")"
+
+    def _ignored(self) -> str:
+        return f"; {self.num_ignored} files were passed over because of their names" if self.num_ignored else ""
 
     def _each(self) -> str:
         return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""

@@ -1,6 +1,6 @@
 """A run ends: the index, shard and quarantine tables are written, then one manifest makes the run readable."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,9 @@ from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, INDEX, QUARANTIN
 from pipeline.sinks.tables import table_writer, write_table
 from pipeline.storage import Folder
 
+# Rows to a row group of the index.
+_INDEX_ROWS = 10_000
+
 
 def seal_run(root: Folder, run: RunRecord) -> Manifest:
     """Seals the run if every unit is committed and every planned image accounted for.
@@ -24,15 +27,10 @@ def seal_run(root: Folder, run: RunRecord) -> Manifest:
         SinkError, AccessDeniedError: cannot be written.
     """
     commits = [_commit(root, run, unit) for unit in range(run.num_units)]
-    accounted = sum(commit.num_images for commit in commits)
-    if accounted != run.num_images:
-        raise RunIncompleteError(
-            f"run {run.run} planned {run.num_images} images but its commits account for {accounted}"
-        )
     shards = [commit.shard for commit in commits if commit.shard]
     quarantine = [row.model_dump() for commit in commits for row in commit.quarantine]
     tables: dict[str, Any] = {
-        "index": _write_index(root, run, shards),
+        "index": _write_index(root, run, commits),
         "shards": write_table(root, paths.run_table(run.run, "shards"), _shards_table(shards)),
         "quarantine": write_table(
             root, paths.run_table(run.run, "quarantine"), pa.Table.from_pylist(quarantine, schema=QUARANTINE)
@@ -69,23 +67,35 @@ def _shards_table(shards: list[TableFile]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "shard": row["name"]} for row in rows], schema=SHARDS)
 
 
-def _write_index(root: Folder, run: RunRecord, shards: list[TableFile]) -> TableFile:
+def _write_index(root: Folder, run: RunRecord, commits: list[CommitRecord]) -> TableFile:
+    planned = catalog.read_table(root, run.plan, ["image_id"])["image_id"]
     with table_writer(root, paths.run_table(run.run, "index"), INDEX) as writer:
-        for rows in _index_rows(root, shards):
+        for rows in _index_rows(root, zip(commits, planned, strict=True)):
             writer.append(rows)
     return writer.file
 
 
-def _index_rows(root: Folder, shards: list[TableFile]) -> Iterator[pa.Table]:
+def _index_rows(root: Folder, units: Iterable[tuple[CommitRecord, pa.ListScalar]]) -> Iterator[pa.Table]:
     """The index rows of every shard, a few thousand to a table so that row groups are worth reading."""
     waiting: list[pa.Table] = []
-    for shard in shards:
-        waiting.append(_rows_of(root, shard))
-        if sum(table.num_rows for table in waiting) >= 10_000:
+    for commit, planned in units:
+        rows = _rows_of(root, commit.shard) if commit.shard else INDEX.empty_table()
+        found = [*rows["image_id"].to_pylist(), *(row.image_id for row in commit.quarantine)]
+        if sorted(found) != sorted(planned.as_py()):
+            raise FeatureSetError(
+                f"unit {commit.unit} of run {commit.run} holds {len(found)} images that are not the "
+                f"{len(planned)} planned ones: {_sample(set(found) ^ set(planned.as_py()))}"
+            )
+        waiting.append(rows)
+        if sum(table.num_rows for table in waiting) >= _INDEX_ROWS:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+def _sample(image_ids: set[str]) -> str:
+    return ", ".join(sorted(image_ids)[:3]) or "some are there twice"
 
 
 def _rows_of(root: Folder, shard: TableFile) -> pa.Table:

@@ -15,11 +15,8 @@ PHOTOGRAPHS = (
     "chelsea.png",
     "coffee.png",
     "coins.png",
-    "grass.png",
     "hubble_deep_field.jpg",
-    "moon.png",
     "motorcycle_left.png",
-    "motorcycle_right.png",
     "retina.jpg",
     "rocket.jpg",
 )

@@ -35,8 +35,8 @@ def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch_
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
     names = ["empty.png", "folder.png", "missing.png"]
-    unit = fetch_unit({**{name: str(tmp_path / name) for name in names}, "moon.png": str(photographs["moon.png"])})
-    assert [image.image_id for image in unit.images] == ["moon.png"]
+    unit = fetch_unit({**{name: str(tmp_path / name) for name in names}, "coins.png": str(photographs["coins.png"])})
+    assert [image.image_id for image in unit.images] == ["coins.png"]
     assert [(row.image_id, row.stage, row.error_type) for row in unit.quarantine] == [
         ("empty.png", "decode", "EmptyFile"),
         ("folder.png", "fetch", "IsADirectoryError"),

@@ -60,7 +60,7 @@ def test_a_run_without_bad_images_gives_no_reasons():
 
 def test_nothing_to_do_says_so_and_that_nothing_was_read():
     text = summary(run=None, num_planned=1200).text()
-    assert text.startswith("nothing to do: all 1200 images of the source are already in /data/features")
+    assert text.startswith("nothing to do: every image of the source is already in /data/features")
     assert "no image was read" in text
 
 

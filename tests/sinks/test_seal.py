@@ -88,11 +88,13 @@ def test_a_run_with_missing_units_is_refused_naming_the_first(small: SmallSet):
     assert seal_run(small.root, run).num_embedded == 5
 
 
-def test_a_run_whose_commits_account_for_fewer_images_is_refused(small: SmallSet):
+@pytest.mark.parametrize(("held", "wrong"), [(["a"], "b"), (["a", "c"], "b, c"), (["a", "b", "b"], "twice")])
+def test_a_unit_that_does_not_hold_exactly_the_planned_images_is_refused(small: SmallSet, held: list[str], wrong: str):
     run = small.begin([["a", "b"]])
-    small.commit(run, 0, ["a"])
-    with pytest.raises(RunIncompleteError, match="run 1 planned 2 images but its commits account for 1"):
+    small.commit(run, 0, held)
+    with pytest.raises(FeatureSetError, match=f"unit 0 of run 1 holds {len(held)} .* the 2 planned ones: .*{wrong}"):
         seal_run(small.root, run)
+    assert catalog.manifest(small.root, 1) is None
 
 
 def test_a_unit_of_other_settings_is_refused(small: SmallSet):
