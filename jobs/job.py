@@ -18,12 +18,16 @@ from pipeline.errors import ConfigError, PipelineError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
+_TEXTS = frozenset({"source.uri", "sink.uri", "model.config", "model.checkpoint", "execution.ray_address"})
+_OF_ENCODER = re.compile(r"[+~]*model\.(?!(?:checkpoint|config)\b)")
+
 Job = Callable[[dict[str, Any], list[str]], None]
 
 
 def run_job(name: str, job: Job) -> int:
     """Runs `job` on configs/<name>.yaml with the overrides of the command line; gives the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("pipeline").setLevel(logging.INFO)
     overrides = sys.argv[1:]
     if {"-h", "--help"} & set(overrides):
         print((CONFIGS / f"{name}.yaml").read_text(), end="")
@@ -43,28 +47,43 @@ def run_job(name: str, job: Job) -> int:
 def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
     """The configuration as plain values; `choices` says which file was chosen of each group.
 
+    Overrides of the encoder itself are left to its builder, which knows every argument (`model_overrides`).
+
     Raises:
         ConfigError: an override that does not parse, names nothing, or chooses what is not there.
     """
     for override in overrides:
-        if override.startswith("-") or "=" not in override or override.lstrip("+~").startswith("hydra"):
+        is_removal = override.startswith("~")
+        if override.startswith("-") or not ("=" in override or is_removal) or override.lstrip("+~").startswith("hydra"):
             raise ConfigError(f"{override!r} is not an override: write field=value; --help shows the fields")
+    own = [_quoted(override) for override in overrides if not _OF_ENCODER.match(override)]
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            composed = compose(name, overrides, return_hydra_config=True)
-            choices = {group: composed.hydra.runtime.choices[group] for group in _groups()}
-            composed = compose(name, overrides)
+            composed = compose(name, own, return_hydra_config=True)
+        choices = {group: composed.hydra.runtime.choices[group] for group in _groups()}
+        OmegaConf.set_struct(composed, value=False)
+        del composed["hydra"]
         values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_complaint(name, overrides, error)) from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_complaint(name, own, error)) from None
     assert isinstance(values, dict)
     return {**values, "choices": choices}
 
 
 def model_overrides(overrides: list[str]) -> tuple[str, ...]:
-    """The overrides of the encoder itself, written as its builder takes them: relative to the encoder."""
-    found = (re.fullmatch(r"([+~]*)model\.(?!(?:checkpoint|config)=)(.+)", override) for override in overrides)
-    return tuple(match[1] + match[2] for match in found if match)
+    """The overrides of the encoder itself, as its builder takes them: relative to the encoder, or as SAM 2 has them."""
+    found = [override for override in overrides if _OF_ENCODER.match(override)]
+    return tuple(re.sub(r"^([+~]*)model\.(?=trunk|neck|scalp)", r"\1", override) for override in found)
+
+
+def _quoted(override: str) -> str:
+    """The override with a path or URI in quotes, so that no character of it means anything to Hydra."""
+    field, _, value = override.partition("=")
+    if field.lstrip("+") not in _TEXTS or value in ("", "null") or value[0] in "'\"":
+        return override
+    # Hydra reads a backslash as one unless a quote follows the run of them.
+    escaped = re.sub(r'(\\*)("|$)', lambda run: run[1] * 2 + ('\\"' if run[2] else ""), value)
+    return f'{field}="{escaped}"'
 
 
 def refuse_lost_sink(uri: str) -> None:

@@ -95,6 +95,8 @@ def job_config(values: Mapping[str, Any]) -> JobConfig:
         config = TypeAdapter(JobConfig).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError("; ".join(_complaint(item) for item in error.errors())) from None
+    if config.source.kind == "sample" and config.source.uri:
+        raise ConfigError(f"source.uri={config.source.uri!r} has no meaning with source=sample; use source=directory")
     if config.source.kind == "directory" and not config.source.uri:
         raise ConfigError(
             "source.uri is not set: say which folder or prefix holds the images, "

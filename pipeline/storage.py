@@ -5,9 +5,9 @@ Reading works over any fsspec file system; creating works on local disk, where `
 file either makes the whole file appear or reports that the name was taken.
 """
 
+import errno
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +24,10 @@ from pipeline.errors import AccessDeniedError, ConfigError, SinkError
 
 STAGING = "staging"
 
+# Whose errors have trees of their own, beside the operating system's.
+_STORE_LIBRARIES = frozenset(
+    {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "httpcore", "httpx", "requests", "urllib3"}
+)
 _ODD_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
@@ -52,7 +56,7 @@ class Folder:
             raise ConfigError(f"{given}: a URI inside a URI (::) cannot be a folder; unpack it and give its folder")
         self._fs, self._root = _file_system(given)
         self.is_local = isinstance(self._fs, LocalFileSystem)
-        self.uri = _utf8(self._root if self.is_local else str(self._fs.unstrip_protocol(self._root)))
+        self.uri = _utf8(self._root if self.is_local else given.rstrip("/"))
 
     def uri_of(self, name: str) -> str:
         """The full URI of `name` in this folder."""
@@ -60,7 +64,8 @@ class Folder:
 
     def is_folder(self) -> bool:
         """Whether there is such a folder (for object stores: anything under the prefix)."""
-        return bool(self._fs.isdir(self._root))
+        with store_errors(self.uri):
+            return bool(self._fs.isdir(self._root))
 
     def files(self) -> Iterator[FileEntry]:
         r"""Every file at any depth, in the order of their names, folder by folder.
@@ -73,19 +78,17 @@ class Folder:
     def names(self, folder: str) -> list[str]:
         """The names directly in `folder`, sorted; empty when there is no such folder."""
         try:
-            found = self._fs.ls(self._path(folder), detail=False, refresh=True)
+            with store_errors(self.uri):
+                found = self._fs.ls(self._path(folder), detail=False, refresh=True)
         except FileNotFoundError:
             return []
         return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
-    def exists(self, name: str) -> bool:
-        """Whether `name` is there."""
-        return bool(self._fs.exists(self._path(name)))
-
     def read(self, name: str) -> bytes:
         """The bytes of `name`; FileNotFoundError if it is not there."""
         try:
-            return bytes(self._fs.cat_file(self._path(name)))
+            with store_errors(self.uri_of(name)):
+                return bytes(self._fs.cat_file(self._path(name)))
         except NotADirectoryError as error:
             raise FileNotFoundError(error.errno, error.strerror, self._path(name)) from None
 
@@ -94,7 +97,8 @@ class Folder:
         # Native where it can be: Arrow's threads letting go of a Python file while the interpreter ends abort it.
         if self.is_local:
             return pa.OSFile(self._path(name), "rb")
-        return pa.PythonFile(self._fs.open(self._path(name), "rb"), mode="r")
+        with store_errors(self.uri_of(name)):
+            return pa.PythonFile(self._fs.open(self._path(name), "rb"), mode="r")
 
     def create(self, name: str, data: bytes) -> bool:
         """Creates `name` with `data` unless it is there; says whether this call created it.
@@ -117,7 +121,7 @@ class Folder:
             FileExistsError: the name was taken, nothing changed.
             SinkError, AccessDeniedError: the place cannot be written.
         """
-        self._require_local()
+        self.require_local()
         final = Path(self._path(name))
         staged = Path(self._path(STAGING)) / f"{uuid.uuid4().hex}.tmp"
         for folder in (staged.parent, final.parent):
@@ -133,28 +137,39 @@ class Folder:
             finally:
                 staged.unlink(missing_ok=True)
 
-    def require_writable(self) -> None:
-        """Makes the folder if need be and tries whether files can be written there.
+    def require_local(self) -> None:
+        """Refuses stores that have no create-if-absent here yet.
 
         Raises:
-            ConfigError: a store that has no create-if-absent here yet.
-            SinkError, AccessDeniedError: the place cannot be written.
+            ConfigError: the folder is not on local disk.
         """
-        self._require_local()
-        staging = Path(self._path(STAGING))
-        _make_folder(staging)
-        with _as_sink_error(self.uri), tempfile.TemporaryFile(dir=staging) as probe:
-            probe.write(b"can this be written?")
-
-    def _require_local(self) -> None:
         if not self.is_local:
             raise ConfigError(f"{self.uri} cannot be written: feature sets go to local disk (a path) in this version")
+
+    def require_writable(self) -> None:
+        """Looks whether files can be created here, without creating any.
+
+        Raises:
+            ConfigError, SinkError, AccessDeniedError: they cannot.
+        """
+        self.require_local()
+        with _as_sink_error(self.uri):
+            wanted = Path(self._root)
+            place = next(path for path in (wanted, *wanted.parents) if path.exists())
+            if not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, f"{place} is not a folder")
+            if os.statvfs(place).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, f"{place} is on a read-only file system")
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "permission denied", str(place))
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
     def _walk(self, path: str) -> Iterator[FileEntry]:
-        for item in sorted(self._fs.ls(path, detail=True, refresh=True), key=_sort_key):
+        with store_errors(self.uri):
+            found_here = self._fs.ls(path, detail=True, refresh=True)
+        for item in sorted(found_here, key=_sort_key):
             name = str(item["name"]).rstrip("/")
             if name.rpartition("/")[2].startswith(".") or name == path.rstrip("/"):
                 continue
@@ -180,16 +195,38 @@ def read_uri(uri: str) -> bytes:
     file_system, path = _file_system(uri)
     if isinstance(file_system, LocalFileSystem) and not os.path.lexists(path):
         path = os.fsdecode(_ODD_BYTE.sub(lambda odd: bytes.fromhex(odd[1].decode()), os.fsencode(path)))
-    return bytes(file_system.cat_file(path))
+    with store_errors(uri):
+        return bytes(file_system.cat_file(path))
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Errors of the libraries below fsspec leave the block as the operating system would name them.
+
+    Raises:
+        PermissionError: no credentials.
+        ConnectionError: the store did not answer, or not as it should; trying again may help.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, TimeoutError, ConnectionError):
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
+            raise
+        kind = PermissionError if "Credential" in type(error).__name__ else ConnectionError
+        raise kind(errno.EACCES, f"{type(error).__name__}: {error}", uri) from error
 
 
 def _file_system(uri: str) -> tuple[Any, str]:
     if "://" not in uri:
-        return fsspec.filesystem("file"), str(Path(uri).absolute()).rstrip("/") or "/"
+        return fsspec.filesystem("file"), str(Path(uri).expanduser().absolute()).rstrip("/") or "/"
     try:
         file_system, path = url_to_fs(uri)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"{uri}: no file system for this URI ({error})") from None
+    except OSError as error:
+        raise ConfigError(f"{uri}: cannot be reached ({error})") from None
     return file_system, str(path).rstrip("/") or ("/" if isinstance(file_system, LocalFileSystem) else "")
 
 

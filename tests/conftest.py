@@ -110,10 +110,8 @@ def ray_head() -> Iterator[dict[str, str]]:
     gcs, dashboard, client = _free_ports(3)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     command = [
-        *("ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=6"),
-        *(f"--port={gcs}", "--node-ip-address=127.0.0.1", f"--ray-client-server-port={client}"),
-        *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={folder}"),
-        *("--object-store-memory=500000000",),
+        *("bash", str(REPOSITORY / "infra/ray/head.sh"), "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"),
+        *(f"--ray-client-server-port={client}", f"--temp-dir={folder}", "--object-store-memory=500000000"),
     ]
     with (folder / "head.log").open("w") as log:
         head = subprocess.Popen(command, env=_environment(token), stdout=log, stderr=log, start_new_session=True)

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from pipeline.featureset import paths
 from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord
-from pipeline.featureset.schema import PLAN, POOLED_SIZE, MapSpec
+from pipeline.featureset.schema import PLAN, MapSpec
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.feature_sets import claim_feature_set
-from pipeline.sinks.runs import claim_run
+from pipeline.sinks.runs import claim_run, next_run
 from pipeline.sinks.seal import seal_run
 from pipeline.sinks.shards import EmbeddedImages, shard_writer
 from pipeline.storage import Folder
@@ -33,7 +33,7 @@ def map_values(image_id: str, spec: MapSpec, version: str = "1") -> np.ndarray:
 
 def pooled_values(image_id: str, version: str = "1") -> np.ndarray:
     """The L2-normalised (256,) float32 vector that stands for the image."""
-    vector = np.random.default_rng(zlib.crc32(f"{image_id} {version}".encode())).standard_normal(POOLED_SIZE)
+    vector = np.random.default_rng(zlib.crc32(f"{image_id} {version}".encode())).standard_normal(256)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
@@ -81,7 +81,8 @@ class SmallSet:
 
     def begin(self, units: Sequence[Sequence[str]], version: str = "1") -> RunRecord:
         """Plans and claims a run of these units."""
-        return claim_run(self.root, fingerprint=self.record.fingerprint, source=SOURCE, plan=plan_of(units, version))
+        number, plan = next_run(self.root), plan_of(units, version)
+        return claim_run(self.root, run=number, fingerprint=self.record.fingerprint, source=SOURCE, plan=plan)
 
     def commit(
         self, run: RunRecord, unit: int, ids: Sequence[str], *, bad: Sequence[str] = (), version: str = "1"
@@ -89,7 +90,7 @@ class SmallSet:
         """Writes and commits a unit: features of `ids` but for those in `bad`, which go to quarantine."""
         good = [image_id for image_id in ids if image_id not in bad]
         fingerprint = self.record.fingerprint
-        with shard_writer(self.root, run=run.run, unit=unit, fingerprint=fingerprint, maps=self.maps) as shard:
+        with shard_writer(self.root, self.record, run=run.run, unit=unit) as shard:
             if good:
                 shard.append(self.images(good, version))
         record = CommitRecord(

@@ -1,6 +1,7 @@
 """Storage: one winner to a name, whole files only, and listings that are the same every time."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import AccessDeniedError, ConfigError, SinkError
-from pipeline.storage import STAGING, FileEntry, Folder, read_uri
+from pipeline.storage import STAGING, FileEntry, Folder, read_uri, store_errors
 from tests.privileges import without_privileges
 
 ODD_NAMES = ["a b", "a#b", "a%2Fb", "a+b", "a*b", "a[b]", "a?b", "a\nb", "a😀b", "~a", "a'\"b", "file:a", "-a", "é"]
@@ -92,7 +93,7 @@ def test_a_half_written_file_is_not_visible(folder: Folder):
     with folder.writer("shards/1") as stream:
         stream.write(b"half")
         stream.flush()
-        assert not folder.exists("shards/1")
+        assert not Path(folder.uri_of("shards/1")).exists()
         assert folder.names("shards") == []
     assert folder.read("shards/1") == b"half"
 
@@ -148,7 +149,7 @@ def test_a_full_disk_is_a_sink_error_and_leaves_nothing(tmp_path: Path):
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_name_is_created_and_read_back(folder: Folder, name: str):
     assert folder.create(f"{name}/{name}", name.encode())
-    assert folder.exists(f"{name}/{name}")
+    assert Path(folder.uri_of(f"{name}/{name}")).exists()
     assert folder.names(name) == [name]
     assert folder.read(f"{name}/{name}") == name.encode()
     with folder.open(f"{name}/{name}") as stream:
@@ -174,7 +175,12 @@ def test_a_file_where_a_folder_should_be_is_a_sink_error_and_no_lost_race(folder
 @pytest.mark.parametrize("place", ["/proc/features", "/dev/null/features"])
 def test_a_place_where_nothing_can_be_is_refused_by_name(place: str):
     with pytest.raises((SinkError, AccessDeniedError), match=place):  # who is not root is refused sooner
-        Folder(place).require_writable()
+        Folder(place).create("file", b"")
+
+
+def test_a_place_below_a_file_is_found_unwritable_without_trying():
+    with pytest.raises(SinkError, match="cannot write below /dev/null/features: /dev/null is not a folder"):
+        Folder("/dev/null/features").require_writable()
 
 
 def test_a_place_without_permission_is_access_denied(tmp_path: Path):
@@ -184,10 +190,9 @@ def test_a_place_without_permission_is_access_denied(tmp_path: Path):
         folder.require_writable()
 
 
-def test_asking_whether_a_place_is_writable_leaves_no_file(folder: Folder, tmp_path: Path):
-    folder.require_writable()
-    folder.require_writable()
-    assert all_files(tmp_path) == []
+def test_asking_whether_a_place_is_writable_leaves_nothing(tmp_path: Path):
+    Folder(tmp_path / "sink/deeper").require_writable()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_remote_sink_is_refused_before_anything_is_written(remote: str):
@@ -339,7 +344,6 @@ def test_a_name_that_only_looks_spelled_out_is_read_as_it_is(folder: Folder):
 
 def test_what_is_not_there_is_told_apart(folder: Folder):
     folder.create("file", b"")
-    assert not folder.exists("nothing")
     assert folder.names("nothing") == []
     assert not Folder(folder.uri_of("file")).is_folder()
     for name in ("nothing", "file/below"):
@@ -392,3 +396,47 @@ def test_an_entry_is_a_plain_value(folder: Folder):
     folder.create("a", b"12")
     (entry,) = folder.files()
     assert entry == FileEntry("a", 2, entry.version)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which nothing gives access to S3, and nobody outside is asked."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_missing_credentials_are_a_permission_error():
+    with pytest.raises(PermissionError, match="NoCredentialsError"):
+        list(Folder("s3://a-bucket/photos").files())
+
+
+def test_a_store_that_does_not_answer_is_a_connection_error():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConnectionError, match="ClientConnectorError"):
+        read_uri(f"http://127.0.0.1:{port}/a.jpg")
+
+
+def test_what_is_no_stores_fault_passes_untouched():
+    with pytest.raises(ZeroDivisionError), store_errors("s3://a-bucket"):
+        _ = 1 / 0
+
+
+def test_a_remote_folder_names_its_files_as_it_was_named():
+    assert Folder("s3://a-bucket/photos/").uri_of("a.jpg") == "s3://a-bucket/photos/a.jpg"
+
+
+def test_a_host_that_does_not_answer_is_a_config_error():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConfigError, match=f"ftp://127.0.0.1:{port}/photos: cannot be reached"):
+        Folder(f"ftp://127.0.0.1:{port}/photos")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Folder("~/features").uri == str(tmp_path / "features")

@@ -1,4 +1,4 @@
-# bash infra/ray/head.sh    starts a Ray head on this machine for submitted jobs; `ray stop` ends it
+# bash infra/ray/head.sh [ray start options]    starts a Ray head on this machine for submitted jobs; `ray stop` ends it
 set -euo pipefail
 
 # Whoever reaches Ray's ports runs code here: loopback only, and a token on every call. Keep the token out of files that
@@ -7,4 +7,5 @@ set -euo pipefail
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
 # Two logical CPUs more than cores: Ray Data's own tasks wait for a free one while encoders hold the rest.
-exec ray start --head --num-cpus="$(($(nproc) + 2))" --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 --disable-usage-stats
+exec ray start --head --num-cpus="$(($(nproc) + 2))" --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 \
+    --disable-usage-stats "$@"

@@ -1,4 +1,4 @@
-"""How the work runs on a cluster: moves rows between rooms, holds no image, model or file-format logic.
+"""How the work runs on a cluster: moves rows between rooms, the only room that knows Ray.
 
-The only room that imports ray; `plan`, `resources`, `blocks`, `fetch` and `encode` do without it.
+It holds no image, model or file-format logic; of its modules only `graph`, `cluster` and `run` import ray.
 """

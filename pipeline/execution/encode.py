@@ -1,5 +1,6 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,9 @@ class EncodeAndWrite:
     def __init__(self, *, encoder: EncoderSettings, sink: SinkSettings) -> None:
         self._settings, self._sink = encoder, sink
         self._root = Folder(sink.uri)
-        torch.set_num_threads(encoder.num_threads)
+        # A cluster may offer more logical CPUs than there are cores.
+        self._num_threads = min(encoder.num_threads, len(os.sched_getaffinity(0)))
+        torch.set_num_threads(self._num_threads)
         self._failure: PipelineError | None = None
         try:
             self._encoder = assemble_encoder(
@@ -62,7 +65,7 @@ class EncodeAndWrite:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Encodes, writes and commits the unit in the block's one row; answers with its receipt."""
         # Ray calls this in another thread than the constructor, and torch counts threads by thread.
-        torch.set_num_threads(self._settings.num_threads)
+        torch.set_num_threads(self._num_threads)
         if self._failure:
             raise self._failure
         decoded = DecodedUnit.from_block(block)
@@ -82,9 +85,7 @@ class EncodeAndWrite:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)
         with (
             watch.step("write"),
-            shard_writer(
-                self._root, run=run, unit=decoded.unit, fingerprint=record.fingerprint, maps=record.maps
-            ) as shard,
+            shard_writer(self._root, record, run=run, unit=decoded.unit) as shard,
         ):
             for images, pixels_NCHW in self._batches(decoded):
                 quarantine += self._encode(images, pixels_NCHW, shard, watch=watch)

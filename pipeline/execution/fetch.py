@@ -46,9 +46,18 @@ class FetchAndDecode:
         with watch.step("decode"):
             pixels_HWC = decode(data)
         with watch.step("resize"):
-            pixels_CHW = normalise(pixels_HWC, self._side_px).numpy()
+            pixels_CHW = _resize(pixels_HWC, self._side_px)
         height, width = pixels_HWC.shape[:2]
         return DecodedImage(image_id, uri, height, width), pixels_CHW
+
+
+def _resize(pixels_HWC: np.ndarray, side_px: int) -> np.ndarray:
+    try:
+        return normalise(pixels_HWC, side_px).numpy()
+    except (RuntimeError, MemoryError) as error:  # torch's word for an allocation that failed is RuntimeError
+        height, width = pixels_HWC.shape[:2]
+        message = f"{height} x {width} pixels could not be resized: {error}"
+        raise ImageError(message, stage="decode", error_type="ResizeFailed", error_class="transient") from error
 
 
 def _fetch(uri: str) -> bytes:

@@ -24,8 +24,8 @@ def feature_set_record(root: Folder) -> FeatureSetRecord | None:
 
 def run_numbers(root: Folder) -> list[int]:
     """The numbers of all claimed runs, ascending."""
-    claimed = [int(name) for name in root.names(paths.RUNS) if name.isdigit()]
-    return [run for run in claimed if root.exists(paths.run_record(run))]
+    numbers = [int(name) for name in root.names(paths.RUNS) if name.isdigit()]
+    return [run for run in numbers if _read(root, paths.run_record(run), RunRecord) is not None]
 
 
 def run_record(root: Folder, run: int) -> RunRecord:

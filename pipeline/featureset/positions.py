@@ -17,5 +17,9 @@ def read_positions(root: Folder, record: FeatureSetRecord) -> dict[str, np.ndarr
     if record.position_encodings is None:
         return {}
     table = catalog.read_table(root, record.position_encodings)
-    stored = {spec.column: position_spec(spec) for spec in record.maps}
-    return {column: spec.decode(only_value(table[spec.column])) for column, spec in stored.items()}
+    found = {}
+    for place, spec in enumerate(record.maps):
+        width = table.schema.field(place).type.byte_width
+        stored = position_spec(spec, width // (4 * spec.shape_chw[1] * spec.shape_chw[2]))
+        found[spec.column] = stored.decode(only_value(table[stored.column]))
+    return found

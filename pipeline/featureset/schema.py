@@ -6,12 +6,12 @@ every Parquet reader opens it. The schema says dtype, shape and meaning; readers
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-POOLED_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ EMBEDDING = pa.field(
     nullable=False,
     metadata={
         "meaning": "mean over the cells of the coarsest stored FPN level, L2-normalised",
-        "size": str(POOLED_SIZE),
     },
 )
 
@@ -114,21 +113,22 @@ QUARANTINE = pa.schema(
 )
 
 
-def shard_schema(maps: tuple[MapSpec, ...], *, fingerprint: str, run: int, unit: int) -> pa.Schema:
-    """The columns of one shard: identity, size and pooled vector first, then the maps from fine to coarse."""
+def shard_schema(
+    maps: tuple[MapSpec, ...], *, fingerprint: str, weights: Mapping[str, Any], run: int, unit: int
+) -> pa.Schema:
+    """The columns of one shard: identity, size and pooled vector first, then the maps from fine to coarse.
+
+    The weights are named in every shard, so that random ones cannot pass for trained ones anywhere.
+    """
     metadata = {
         "sam2_embed.fingerprint": fingerprint,
+        "sam2_embed.weights": json.dumps(weights),
         "sam2_embed.run": str(run),
         "sam2_embed.unit": str(unit),
     }
     return pa.schema([*IMAGE_FIELDS, EMBEDDING, *(spec.field() for spec in maps)], metadata=metadata)
 
 
-def position_schema(maps: tuple[MapSpec, ...]) -> pa.Schema:
-    """The columns of the position encodings: one value per stored level, float32, laid out as the maps are."""
-    return pa.schema([position_spec(spec).field() for spec in maps])
-
-
-def position_spec(spec: MapSpec) -> MapSpec:
-    """How the position encoding that belongs to a map is stored."""
-    return MapSpec(f"position_{spec.level}", spec.level, spec.shape_chw, "float32", spec.stride_px)
+def position_spec(spec: MapSpec, channels: int) -> MapSpec:
+    """How the position encoding that belongs to a map is stored; its channels are the encoding's own."""
+    return MapSpec(f"position_{spec.level}", spec.level, (channels, *spec.shape_chw[1:]), "float32", spec.stride_px)

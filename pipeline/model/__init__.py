@@ -1,5 +1,4 @@
 """The SAM 2 image encoder in plain PyTorch, how it is configured, and which weights it gets.
 
-The room's promise: the same weights and pixels give the same features on any device, within the stated
-tolerance.
+Its promise: the same weights and pixels give the same features on any device within the stated tolerance.
 """

@@ -4,6 +4,7 @@ A model file is composed by Hydra, reduced to the encoder's plain tree, checked 
 and only then built. The plain tree travels to workers; encoders do not.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,9 +166,9 @@ def assemble_encoder(
 def build_encoder(
     config: str | Path,
     *,
-    checkpoint: str | None,
+    checkpoint: str | os.PathLike[str] | None,
     overrides: Sequence[str] = (),
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     precision: str = "fp32",
 ) -> ImageEncoder:
     """Build an image encoder with weights, ready to call.
@@ -188,8 +189,10 @@ def build_encoder(
         CheckpointError: weights that cannot be had or do not fit.
     """
     loaded = load_encoder_config(config, overrides)
-    resolve_precision(precision, resolve_device(device))
-    return assemble_encoder(loaded.tree, resolve_weights(checkpoint, loaded.name), device=device, precision=precision)
+    place = resolve_device(str(device))
+    resolve_precision(precision, place)
+    weights = resolve_weights(None if checkpoint is None else os.fspath(checkpoint), loaded.name)
+    return assemble_encoder(loaded.tree, weights, device=place, precision=precision)
 
 
 def _compose(path: Path, overrides: Sequence[str]) -> DictConfig:

@@ -54,5 +54,7 @@ def resolve_precision(precision: str, device: str) -> str:
         raise ConfigError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
     if precision != "auto":
         return precision
-    has_fast_bf16 = resolve_device(device) != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    # A GPU that is named is taken at its word: it may be another machine's.
+    named_gpu = device.startswith("cuda")
+    has_fast_bf16 = named_gpu or resolve_device(device) != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
     return "bf16" if has_fast_bf16 else "fp32"

@@ -20,6 +20,7 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.storage import store_errors
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 CHOICES = (
@@ -166,25 +167,30 @@ def _local_path(uri: str) -> Path | None:
 def _fetch(uri: str) -> Path:
     """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
     try:
-        filesystem, remote_path = fsspec.core.url_to_fs(uri)
-        note = cache_folder() / f"{_version(uri, filesystem.info(remote_path))}.known"
-        known = cache_folder() / note.read_text() if note.is_file() else None
-        if known is not None and known.is_file() and file_sha256(known) == known.stem:
-            return known
-        with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
-            _, sha256 = copy_stream(remote, file)
-            target = cache_folder() / f"{sha256}{_suffix(uri)}"
-            temporary.replace(target)
-        with new_cache_file() as (file, temporary):
-            file.write(target.name.encode())
-            file.flush()
-            temporary.replace(note)
+        with store_errors(_bare(uri)):
+            return _fetch_once(uri)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {_bare(uri)}; give {CHOICES}") from None
-    except _store_errors() as error:
+    except (OSError, ValueError, ImportError) as error:
         # What stores report may repeat the URI, and with it what is secret in it.
         detail = f": {error}" if uri == _bare(uri) else ""
         raise CheckpointError(f"cannot fetch the checkpoint {_bare(uri)}: {type(error).__name__}{detail}") from None
+
+
+def _fetch_once(uri: str) -> Path:
+    filesystem, remote_path = fsspec.core.url_to_fs(uri)
+    note = cache_folder() / f"{_version(uri, filesystem.info(remote_path))}.known"
+    known = cache_folder() / note.read_text() if note.is_file() else None
+    if known is not None and known.is_file() and file_sha256(known) == known.stem:
+        return known
+    with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
+        _, sha256 = copy_stream(remote, file)
+        target = cache_folder() / f"{sha256}{_suffix(uri)}"
+        temporary.replace(target)
+    with new_cache_file() as (file, temporary):
+        file.write(target.name.encode())
+        file.flush()
+        temporary.replace(note)
     return target
 
 
@@ -193,14 +199,6 @@ def _version(uri: str, info: dict[str, Any]) -> str:
     marks = [f"{key}={info[key]}" for key in _VERSION_MARKS if info.get(key)]
     text = f"{_bare(uri)} {info.get('size')} {marks or uuid4().hex}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _store_errors() -> tuple[type[Exception], ...]:
-    """What fetching may raise; the libraries below S3 and HTTP have trees of their own."""
-    import aiohttp
-    import botocore.exceptions as boto  # type: ignore[import-untyped]
-
-    return (OSError, ValueError, ImportError, aiohttp.ClientError, boto.BotoCoreError, boto.ClientError)
 
 
 def _bare(uri: str) -> str:

@@ -1,7 +1,5 @@
 """What a run did, in a few lines at its end."""
 
-import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,12 +12,12 @@ class RunSummary:
     model: str
     checkpoint: str
     run: int | None
-    num_planned: int
-    num_embedded: int
-    num_quarantined: int
-    num_shards: int
-    size_bytes: int
     wall_s: float
+    num_planned: int = 0
+    num_embedded: int = 0
+    num_quarantined: int = 0
+    num_shards: int = 0
+    size_bytes: int = 0
     num_encoders: int = 0
     num_ignored: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -29,17 +27,17 @@ class RunSummary:
         """The lines to print."""
         if self.run is None:
             return (
-                f"nothing to do: every image of the source is already in {self.uri}\n"
+                f"nothing to do: every image of the source is already in {self.uri}"
+                f"{f', {self.num_quarantined} of them as quarantine' if self.num_quarantined else ''}\n"
                 f"(checked in {self.wall_s:.1f} s; no image was read)"
             )
         images = f"{self.num_planned} planned = {self.num_embedded} embedded + {self.num_quarantined} quarantined"
-        opening = f"import pipeline; print(pipeline.open_features({json.dumps(self.uri, ensure_ascii=False)}))"
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}",
             "model": f"{self.model}, weights {self.checkpoint}",
             "on disk": f"{_bytes(self.size_bytes)} in {self.num_shards} shards{self._each()}",
             "seconds": self._steps(),
-            "open it": shlex.join(["python", "-c", opening]),
+            "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }
         head = f"sealed run {self.run} of {self.uri} in {self.wall_s:.1f} s"
         return "\n".join([head, *(f"  {name:<10} {text}" for name, text in lines.items())])

@@ -1,1 +1,1 @@
-"""Bytes to tensor: decode, resize, normalise; pure functions whose every failure names the image's fault."""
+"""Bytes to tensor (decode, resize, normalise): pure functions, every failure of which names the image's fault."""

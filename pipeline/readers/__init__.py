@@ -1,1 +1,1 @@
-"""Using features: what was committed is what you get, one image without the others, and never a cluster."""
+"""Using features: what was committed is what you get, one image without the others, never a cluster."""

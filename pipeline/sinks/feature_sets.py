@@ -10,7 +10,7 @@ from pipeline.errors import RunConflictError, SinkError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import differences, fingerprint
 from pipeline.featureset.records import FeatureSetRecord, TableFile
-from pipeline.featureset.schema import MapSpec, position_schema, position_spec
+from pipeline.featureset.schema import MapSpec, position_spec
 from pipeline.sinks.tables import write_table
 from pipeline.storage import Folder
 
@@ -65,9 +65,8 @@ def require_same_settings(root: Folder, standing: FeatureSetRecord, settings: Ma
 
 
 def _write_positions(root: Folder, maps: tuple[MapSpec, ...], positions: Mapping[str, np.ndarray]) -> TableFile:
-    columns = [
-        pa.array([position_spec(spec).encode(positions[spec.column]).tobytes()], position_spec(spec).field().type)
-        for spec in maps
-    ]
-    table = pa.Table.from_arrays(columns, schema=position_schema(maps))
-    return write_table(root, paths.position_encodings(), table)
+    specs = [position_spec(spec, positions[spec.column].shape[-1]) for spec in maps]
+    values = [stored.encode(positions[spec.column]).tobytes() for stored, spec in zip(specs, maps, strict=True)]
+    fields = [stored.field() for stored in specs]
+    columns = [pa.array([value], field.type) for value, field in zip(values, fields, strict=True)]
+    return write_table(root, paths.position_encodings(), pa.Table.from_arrays(columns, schema=pa.schema(fields)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import RunConflictError
+from pipeline.errors import RunConflictError, RunIncompleteError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import differences
 from pipeline.featureset.records import RunRecord
@@ -32,19 +32,26 @@ def open_run(root: Folder, source: Mapping[str, Any]) -> RunRecord | None:
     return record
 
 
-def claim_run(root: Folder, *, fingerprint: str, source: Mapping[str, Any], plan: pa.Table) -> RunRecord:
-    """Writes the plan and claims the next run number for it; of two claims at once one wins and both get it.
+def next_run(root: Folder) -> int:
+    """The number to claim for a run that is about to be planned."""
+    return max(catalog.run_numbers(root), default=0) + 1
 
-    Planning takes its time, so a run that was begun meanwhile is found and joined rather than embedded twice.
+
+def claim_run(root: Folder, *, run: int, fingerprint: str, source: Mapping[str, Any], plan: pa.Table) -> RunRecord:
+    """Writes the plan and claims its run number; of two claims at once one wins and both get it.
+
+    Args:
+        root: the feature set.
+        run: from `next_run` before the planning began, so that a run begun meanwhile is met here, not doubled.
+        fingerprint: of the feature set.
+        source: what makes two sources the same.
+        plan: one row a unit.
 
     Raises:
-        RunConflictError: another command has begun a run, for another source or sealed by now.
+        RunConflictError: another command has begun this run for another source.
+        RunIncompleteError: another command has begun and sealed it meanwhile, so this plan is out of date.
         SinkError, AccessDeniedError: cannot be written.
     """
-    run = max(catalog.run_numbers(root), default=0) + 1
-    standing = open_run(root, source)  # after the number is chosen: whoever comes between takes that same number
-    if standing is not None:
-        return standing
     file = write_table(root, paths.run_table(run, "plan"), plan)
     num_images = int(pa.compute.sum(pa.compute.list_value_length(plan["image_id"])).as_py() or 0)
     record = RunRecord(
@@ -59,5 +66,5 @@ def claim_run(root: Folder, *, fingerprint: str, source: Mapping[str, Any], plan
         return record
     standing = open_run(root, source)
     if standing is None:
-        raise RunConflictError(f"run {run} of {root.uri} was begun and sealed by another command; run this one again")
+        raise RunIncompleteError(f"run {run} of {root.uri} was begun and sealed by another command; run this one again")
     return standing

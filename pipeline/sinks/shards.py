@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset import paths
-from pipeline.featureset.records import TableFile
+from pipeline.featureset.records import FeatureSetRecord, TableFile
 from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, MapSpec, shard_schema
 from pipeline.sinks.tables import TableWriter, table_writer
 from pipeline.storage import Folder
@@ -55,11 +55,10 @@ class ShardWriter:
 
 
 @contextmanager
-def shard_writer(
-    root: Folder, *, run: int, unit: int, fingerprint: str, maps: tuple[MapSpec, ...]
-) -> Iterator[ShardWriter]:
+def shard_writer(root: Folder, record: FeatureSetRecord, *, run: int, unit: int) -> Iterator[ShardWriter]:
     """A writer of the unit's shard, which appears whole when the block ends; without images there is no file."""
-    schema = shard_schema(maps, fingerprint=fingerprint, run=run, unit=unit)
+    maps = record.maps
+    schema = shard_schema(maps, fingerprint=record.fingerprint, weights=record.settings["weights"], run=run, unit=unit)
     with ExitStack() as stack:
         yield ShardWriter(lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema)), schema, maps)
 

@@ -15,7 +15,7 @@ class DirectorySource:
 
     Args:
         uri: the folder.
-        suffixes: which file names count as images, lower case with the dot; None takes every file.
+        suffixes: which file names count as images, with the dot, in any case; None takes every file.
 
     Raises:
         SourceError: no such folder.
@@ -23,9 +23,9 @@ class DirectorySource:
 
     def __init__(self, uri: str, suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES) -> None:
         self._folder = Folder(uri)
-        self._suffixes = suffixes
+        self._suffixes = tuple(suffix.lower() for suffix in suffixes) if suffixes is not None else None
         self.num_ignored = 0
-        chosen = list(suffixes) if suffixes is not None else None
+        chosen = list(self._suffixes) if self._suffixes is not None else None
         self.description: dict[str, Any] = {"kind": "directory", "uri": self._folder.uri, "suffixes": chosen}
         if not self._is_there():
             raise SourceError(f"source.uri={uri}: there is no folder {self._folder.uri}")
@@ -40,7 +40,9 @@ class DirectorySource:
                     continue
                 yield ImageRef(entry.name, self._folder.uri_of(entry.name), entry.size_bytes, entry.version)
         except PermissionError as error:
-            raise AccessDeniedError(f"no permission to list {error.filename or self._folder.uri}") from error
+            raise AccessDeniedError(f"no permission to list {error.filename or self._folder.uri}: {error}") from error
+        except OSError as error:
+            raise SourceError(f"{self._folder.uri} cannot be listed: {error}") from error
 
     def _is_there(self) -> bool:
         try:

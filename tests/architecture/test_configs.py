@@ -20,7 +20,8 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIGS.glob("*/
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_into_a_checked_config(choice):
-    values = compose_values("embed", [choice, "model.checkpoint=random", "source.uri=/photos"])
+    place = [] if choice == "source=sample" else ["source.uri=/photos"]
+    values = compose_values("embed", [choice, "model.checkpoint=random", *place])
     choices, model = values.pop("choices"), values["model"]
     group, _, chosen = choice.partition("=")
     assert choices[group] == chosen
@@ -38,8 +39,10 @@ def test_defaults_are_those_of_the_contract():
 
 
 def test_model_overrides_are_handed_on_relative_to_the_encoder():
-    overrides = ["model=hiera_debug", "model.checkpoint=random", "model.neck.fuse_type=avg", "+model.trunk.x=1", "a=b"]
-    assert model_overrides(overrides) == ("neck.fuse_type=avg", "+trunk.x=1")
+    overrides = ["model=hiera_debug", "model.checkpoint=random", "model.neck.fuse_type=avg", "~model.trunk.x", "a=b"]
+    published = ["model.image_encoder.scalp=0", "++model.image_size=512"]
+    assert model_overrides([*overrides, *published]) == ("neck.fuse_type=avg", "~trunk.x", *published)
+    assert compose_values("embed", [*overrides[:-1], *published])["choices"]["model"] == "hiera_debug"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +51,11 @@ def test_model_overrides_are_handed_on_relative_to_the_encoder():
         ("sorce.uri=x", "did you mean source.uri"),
         ("model=sam3", "choices: hiera_debug, sam2.1_hiera_base_plus"),
         ("features=fpm", "choices: embed, fpn, pooled"),
-        ("model.neck.fuse=avg", "did you mean model.neck.fuse_type"),
+        ("model=null", "choices: hiera_debug"),
         ("execution.device", "write field=value"),
         ("--device=cpu", "write field=value"),
         ("hydra.searchpath=[file:///tmp]", "write field=value"),
-        ("sink.uri=[1", "'[1'"),
+        ("execution.num_encoders=[1", "'[1'"),
     ],
 )
 def test_a_bad_override_is_one_line_that_says_what_to_do(override, said):
@@ -60,6 +63,14 @@ def test_a_bad_override_is_one_line_that_says_what_to_do(override, said):
         compose_values("embed", [override])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/data/émile", "/a (1)/b", "/x=1", "/it's", "/a,b", "~/a b", '/q"u', "/a#1?b", "/[0]/{a}", "/back\\slash\\"],
+)
+def test_a_path_means_itself_whatever_it_holds(path):
+    assert compose_values("embed", [f"source.uri={path}"])["source"]["uri"] == path
 
 
 def test_help_shows_every_field_and_choice():

@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_import_contracts_hold(capsys):
-    status = lint_imports()
-    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+def test_import_contracts_hold():
+    """As a process of its own: import-linter sets up logging for all of the one it runs in."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_importing_the_package_loads_neither_torch_nor_ray_nor_arrow():

@@ -36,7 +36,7 @@ class Prepared:
             self.root, settings={"weights": {"kind": "random"}}, maps=self.maps, positions=stored
         )
         plan = cut_units([ImageRef(name, f"/photos/{name}", 1, "1") for name in NAMES], 8)
-        self.run = claim_run(self.root, fingerprint=record.fingerprint, source={"kind": "test"}, plan=plan)
+        self.run = claim_run(self.root, run=1, fingerprint=record.fingerprint, source={"kind": "test"}, plan=plan)
         encoder = EncoderSettings(
             tree=config.tree,
             weights=resolve_weights("random", config.name),

@@ -1,5 +1,7 @@
 """Fetching and decoding a unit without Ray: pixels of the good, quarantine rows of the bad, nothing else."""
 
+import socket
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -42,6 +44,13 @@ def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch_
         ("folder.png", "fetch", "IsADirectoryError"),
         ("missing.png", "fetch", "FileNotFoundError"),
     ]
+
+
+def test_a_store_that_does_not_answer_is_transient_and_never_the_images_fault(fetch_unit):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    (row,) = fetch_unit({"a.jpg": f"http://127.0.0.1:{port}/a.jpg"}).quarantine
+    assert (row.stage, row.error_class) == ("fetch", "transient")
 
 
 def test_a_unit_of_nothing_but_bad_images_still_is_a_unit(fetch_unit, tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.featureset.schema import POOLED_SIZE, MapSpec, position_schema, position_spec, shard_schema
+from pipeline.featureset.schema import MapSpec, position_spec, shard_schema
 from tests.small_set import COARSE, FINE, MAPS, SmallSet, map_values, pooled_values
 
 IDS = ["cats/1.jpg", "cats/2.jpg", "é😀.jpg"]
@@ -123,12 +123,14 @@ def test_polars_opens_a_shard_as_plain_columns(shard: Path):
 
 
 def test_position_encodings_are_stored_like_maps_but_exact():
-    spec = position_spec(COARSE)
-    assert (spec.column, spec.dtype, spec.shape_chw) == ("position_1", "float32", COARSE.shape_chw)
-    assert position_schema(MAPS).names == ["position_0", "position_1"]
+    spec = position_spec(COARSE, 6)
+    assert (spec.column, spec.dtype) == ("position_1", "float32")
+    assert spec.shape_chw == (6, *COARSE.shape_chw[1:]), "channels are the encoding's own, not the map's"
 
 
 def test_a_set_of_pooled_vectors_has_no_map_columns():
-    schema = shard_schema((), fingerprint="f" * 64, run=1, unit=0)
+    schema = shard_schema((), fingerprint="f" * 64, weights={"kind": "random"}, run=1, unit=0)
     assert schema.names == IDENTITY
-    assert schema.field("embedding").metadata[b"size"] == str(POOLED_SIZE).encode()
+    assert schema.metadata[b"sam2_embed.weights"] == b'{"kind": "random"}', (
+        "random weights are called random everywhere"
+    )

@@ -66,3 +66,19 @@ def test_a_commit_that_cannot_be_written_is_a_sink_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match=r"choose another sink\.uri"):
         commit_unit(Folder(tmp_path / "file"), record("mine"))
+
+
+class LosesTheAnswer(Folder):
+    """A store whose writes arrive, but whose answers do not."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        super().create(name, data)
+        raise SinkError("the answer was lost")
+
+
+def test_a_lost_answer_to_our_own_write_is_settled_by_its_token(tmp_path: Path):
+    lossy = LosesTheAnswer(tmp_path)
+    assert commit_unit(lossy, record("mine")) == record("mine")
+    with pytest.raises(SinkError, match="the answer was lost"):
+        commit_unit(lossy, record("another's"))
+    assert catalog.commit_record(lossy, 1, 0) == record("mine")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RunConflictError
+from pipeline.errors import RunConflictError, RunIncompleteError
 from pipeline.featureset import catalog
 from pipeline.featureset.records import RunRecord
-from pipeline.sinks.runs import claim_run, open_run
+from pipeline.sinks.runs import claim_run, next_run, open_run
 from tests.small_set import SOURCE, SmallSet, plan_of
 
 OTHER = {**SOURCE, "uri": "/data/others"}
@@ -21,8 +21,8 @@ def small(tmp_path: Path) -> SmallSet:
     return SmallSet(tmp_path / "set")
 
 
-def claim(small: SmallSet, source: dict[str, Any] = SOURCE) -> RunRecord:
-    return claim_run(small.root, fingerprint=small.record.fingerprint, source=source, plan=plan_of(UNITS))
+def claim(small: SmallSet, source: dict[str, Any] = SOURCE, run: int = 1) -> RunRecord:
+    return claim_run(small.root, run=run, fingerprint=small.record.fingerprint, source=source, plan=plan_of(UNITS))
 
 
 def test_there_is_no_open_run_at_first(small: SmallSet):
@@ -61,7 +61,7 @@ def test_a_sealed_run_is_not_open_and_the_next_one_has_the_next_number(small: Sm
     small.embed(UNITS)
     assert open_run(small.root, SOURCE) is None
     assert open_run(small.root, OTHER) is None
-    assert claim(small, OTHER).run == 2
+    assert claim(small, OTHER, run=next_run(small.root)).run == 2
 
 
 def test_a_run_that_was_begun_meanwhile_is_joined_not_embedded_twice(small: SmallSet):
@@ -69,6 +69,14 @@ def test_a_run_that_was_begun_meanwhile_is_joined_not_embedded_twice(small: Smal
     assert open_run(small.root, SOURCE) is None
     first = claim(small)
     assert claim(small) == first
+    assert catalog.run_numbers(small.root) == [1]
+
+
+def test_a_run_that_was_begun_and_sealed_meanwhile_makes_the_plan_out_of_date(small: SmallSet):
+    number = next_run(small.root)
+    small.embed(UNITS)
+    with pytest.raises(RunIncompleteError, match="run this one again"):
+        claim(small, run=number)
     assert catalog.run_numbers(small.root) == [1]
 
 

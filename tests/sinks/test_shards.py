@@ -22,7 +22,7 @@ def small(tmp_path: Path) -> SmallSet:
 
 
 def write(small: SmallSet, *batches: list[str]) -> Path:
-    with shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=small.maps) as shard:
+    with shard_writer(small.root, small.record, run=1, unit=0) as shard:
         for ids in batches:
             shard.append(small.images(ids))
     assert shard.file is not None
@@ -52,7 +52,7 @@ def test_pooled_vectors_alone_need_no_row_group_each(tmp_path: Path):
 
 
 def test_a_unit_without_images_has_no_shard(small: SmallSet):
-    with shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=MAPS) as shard:
+    with shard_writer(small.root, small.record, run=1, unit=0) as shard:
         pass
     assert shard.file is None
     assert small.root.names("shards") == []
@@ -60,7 +60,7 @@ def test_a_unit_without_images_has_no_shard(small: SmallSet):
 
 def test_an_error_in_the_middle_leaves_no_shard(small: SmallSet):
     def fail_in_the_middle() -> None:
-        with shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=MAPS) as shard:
+        with shard_writer(small.root, small.record, run=1, unit=0) as shard:
             shard.append(small.images(IDS))
             raise ZeroDivisionError
 
@@ -88,7 +88,7 @@ def test_maps_of_another_shape_are_refused_naming_both(small: SmallSet, shape: t
     turned = replace(images, maps={**images.maps, "fpn_0": np.zeros(shape, np.float32)})
     with (
         pytest.raises(ValueError, match=r"fpn_0 holds maps of \(8, 6, 4\), not"),
-        shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=MAPS) as shard,
+        shard_writer(small.root, small.record, run=1, unit=0) as shard,
     ):
         shard.append(turned)
 
@@ -97,7 +97,7 @@ def test_more_maps_than_images_are_refused(small: SmallSet):
     images = small.images(IDS)
     with (
         pytest.raises(pa.ArrowInvalid),
-        shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=MAPS) as shard,
+        shard_writer(small.root, small.record, run=1, unit=0) as shard,
     ):
         shard.append(replace(images, image_ids=IDS[:2], uris=IDS[:2], original_sizes=[(1, 1)] * 2))
 
@@ -105,7 +105,7 @@ def test_more_maps_than_images_are_refused(small: SmallSet):
 def test_maps_in_another_dtype_are_stored_in_the_declared_one(small: SmallSet):
     images = small.images(IDS[:1])
     doubled = replace(images, maps={name: values.astype(np.float64) for name, values in images.maps.items()})
-    with shard_writer(small.root, run=1, unit=0, fingerprint="f", maps=MAPS) as shard:
+    with shard_writer(small.root, small.record, run=1, unit=0) as shard:
         shard.append(doubled)
     assert shard.file is not None
     row = pq.ParquetFile(f"{small.uri}/{shard.file.name}").read_row_group(0)
@@ -131,6 +131,6 @@ def test_a_shard_goes_where_nothing_can_be_with_a_word(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(SinkError, match="file"),
-        shard_writer(Folder(tmp_path / "file"), run=1, unit=0, fingerprint="f", maps=MAPS) as shard,
+        shard_writer(Folder(tmp_path / "file"), small.record, run=1, unit=0) as shard,
     ):
         shard.append(small.images(IDS))

@@ -50,8 +50,8 @@ def test_a_table_of_any_length_can_be_written_in_pieces(root: Folder, num_rows: 
 def test_a_table_appears_when_it_is_whole(root: Folder):
     with table_writer(root, "plan.parquet", PLAN) as writer:
         writer.append(PLANNED)
-        assert not root.exists("plan.parquet")
-    assert root.exists("plan.parquet")
+        assert not Path(root.uri_of("plan.parquet")).exists()
+    assert Path(root.uri_of("plan.parquet")).exists()
 
 
 def test_an_error_while_writing_leaves_no_file_and_no_open_writer(root: Folder):

@@ -1,0 +1,119 @@
+"""What an embed command names, opened and checked, and the run it works on: begun, continued, or nothing to do.
+
+Nothing is written before everything that can be wrong with the command has been looked at.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pipeline.config import JobConfig
+from pipeline.errors import SourceError
+from pipeline.execution.plan import cut_units, images_per_unit, not_yet_embedded
+from pipeline.featureset import catalog
+from pipeline.featureset.fingerprint import CODE_VERSION
+from pipeline.featureset.records import FeatureSetRecord, RunRecord
+from pipeline.featureset.schema import MapSpec
+from pipeline.model.build import EncoderConfig, check_checkpoint, load_encoder_config, resolve_precision
+from pipeline.model.outputs import map_specs, position_encodings
+from pipeline.model.weights import Weights, local_copy, resolve_weights
+from pipeline.preprocessing.transform import DESCRIPTION
+from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
+from pipeline.sinks.runs import claim_run, next_run, open_run
+from pipeline.sources.image_ref import Source
+from pipeline.sources.opening import open_source
+from pipeline.storage import Folder
+
+
+@dataclass(frozen=True)
+class Task:
+    """Source, encoder, weights, maps and sink of one command."""
+
+    root: Folder
+    source: Source
+    encoder: EncoderConfig
+    weights: Weights
+    side_px: int
+    maps: tuple[MapSpec, ...]
+
+    @classmethod
+    def of(cls, config: JobConfig) -> Self:
+        """The task a configuration describes.
+
+        Raises:
+            ConfigError: something it names is not there, or does not fit.
+        """
+        root = Folder(config.sink.uri)
+        root.require_local()
+        source = open_source(config.source.kind, config.source.uri, config.source.suffixes)
+        encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
+        side_px = config.preprocess.side_px or encoder.side_px
+        maps = map_specs(encoder.tree, side_px=side_px, kind=config.features.kind, dtype=config.features.storage_dtype)
+        weights = resolve_weights(config.model.checkpoint, encoder.name)
+        if weights.kind != "random":
+            check_checkpoint(encoder.tree, local_copy(weights))
+        return cls(root, source, encoder, weights, side_px, maps)
+
+    def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
+        """Everything that can change a number; what `auto` meant when the set was made stays what it means."""
+        precision = config.execution.precision
+        standing = catalog.feature_set_record(self.root)
+        if precision == "auto" and standing is not None:
+            precision = standing.settings["precision"]
+        return {
+            "code_version": CODE_VERSION,
+            "encoder": self.encoder.tree,
+            "weights": self.weights.identity,
+            "preprocessing": {**DESCRIPTION, "side_px": self.side_px},
+            "features": config.features.kind,
+            "storage_dtype": config.features.storage_dtype,
+            "precision": resolve_precision(precision, device),
+        }
+
+    def open_run(self, settings: dict[str, Any], num_images: int | None = None) -> RunRecord | None:
+        """The run to work on: the open one, or a new one of all images that are new or changed.
+
+        Args:
+            settings: from `settings`.
+            num_images: images to a unit of a new run; None sizes it.
+
+        Returns:
+            None when the feature set holds every image already.
+
+        Raises:
+            RunConflictError: the feature set has other settings, or an open run of another source.
+            SourceError: there are no images.
+            SinkError, AccessDeniedError: the sink cannot be written.
+        """
+        standing = catalog.feature_set_record(self.root)
+        if standing is None:
+            self.root.require_writable()
+        else:
+            require_same_settings(self.root, standing, settings)
+            run = open_run(self.root, self.source.description)
+            if run is not None:
+                self.root.require_writable()
+                return run
+        return self._begin(settings, num_images or images_per_unit(self.maps, self.side_px))
+
+    def _begin(self, settings: dict[str, Any], num_images: int) -> RunRecord | None:
+        number = next_run(self.root)  # before the listing, which takes its time
+        plan = cut_units(not_yet_embedded(self.root, self.source.refs()), num_images)
+        if plan.num_rows:
+            record = self._claim(settings)
+            description = self.source.description
+            return claim_run(self.root, run=number, fingerprint=record.fingerprint, source=description, plan=plan)
+        if number > 1:
+            return None
+        raise SourceError(
+            f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
+            "because of their names; source.suffixes=null takes every file"
+        )
+
+    def _claim(self, settings: dict[str, Any]) -> FeatureSetRecord:
+        """The feature set, made now or by another command meanwhile, but with these settings in any case."""
+        standing = catalog.feature_set_record(self.root)
+        if standing is None:
+            positions = position_encodings(self.encoder.tree, self.maps)
+            return claim_feature_set(self.root, settings=settings, maps=self.maps, positions=positions)
+        require_same_settings(self.root, standing, settings)
+        return standing
