@@ -6,6 +6,6 @@ set -euo pipefail
 : "${RAY_AUTH_TOKEN:?set it first: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=\$(python -c 'import secrets; print(secrets.token_hex(32))')}"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
-# Two logical CPUs more than cores: Ray Data's own tasks wait for a free one while encoders hold the rest.
-exec ray start --head --num-cpus="$(($(nproc) + 2))" --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 \
+# Three logical CPUs more than cores: an encoder takes all but two, which Ray Data's own tasks need.
+exec ray start --head --num-cpus="$(($(nproc) + 3))" --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 \
     --disable-usage-stats "$@"

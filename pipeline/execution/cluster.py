@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, PipelineError, RunDrainedError, RunInco
 from pipeline.execution.resources import Node
 
 # Ray Data's planner, its fetch tasks and an encoder each hold a logical CPU; on two they would starve each other.
-_SPARE_LOCAL_CPUS = 2
+_SPARE_LOCAL_CPUS = 3
 
 
 class Cluster:

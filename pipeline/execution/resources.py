@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 
-# Left to fetching, decoding and Ray Data's own tasks on every node that computes on its CPUs.
-_SPARE_CPUS = 2
-
 
 @dataclass(frozen=True)
 class Node:
@@ -56,7 +53,7 @@ def _on_cpus(nodes: Sequence[Node], num_encoders: int | None) -> Placement:
         raise ConfigError("no node of this Ray cluster offers a CPU: give it some, or execution.ray_address another")
     wanted = num_encoders or len(nodes)
     a_node = -(-wanted // len(nodes))
-    num_cpus = min(max(1, int(node.num_cpus - _SPARE_CPUS) // a_node) for node in nodes)
+    num_cpus = min(max(1, int(node.num_cpus - _spare_cpus(node)) // a_node) for node in nodes)
     total = sum(int(node.num_cpus) for node in nodes)
     # Encoders keep their CPUs for the whole run; without one beside them nothing would ever be fetched.
     most = min(sum(int(node.num_cpus) // num_cpus for node in nodes), (total - 1) // num_cpus)
@@ -69,3 +66,12 @@ def _on_cpus(nodes: Sequence[Node], num_encoders: int | None) -> Placement:
         )
     num_threads = min(max(1, node.num_cores // a_node) for node in nodes)
     return Placement("cpu", wanted, num_cpus=num_cpus, num_gpus=0, num_threads=num_threads)
+
+
+def _spare_cpus(node: Node) -> int:
+    """CPUs left to fetching, decoding and Ray Data's own tasks.
+
+    Always fewer than an encoder takes, where there are three CPUs or more: so the encoder of a second job on the
+    cluster waits for its turn, rather than taking the last CPUs and leaving both jobs with nothing to encode.
+    """
+    return 2 if node.num_cpus >= 5 else 1

@@ -35,7 +35,7 @@ class RunSummary:
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}",
             "model": f"{self.model}, weights {self.checkpoint}",
-            "on disk": f"{_bytes(self.size_bytes)} in {self.num_shards} shards{self._each()}",
+            "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
             "seconds": self._steps(),
             "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }
@@ -48,14 +48,18 @@ class RunSummary:
         return " (" + ", ".join(f"{count} {reason}" for reason, count in self.quarantined.items()) + ")"
 
     def _ignored(self) -> str:
-        return f"; {self.num_ignored} files were passed over because of their names" if self.num_ignored else ""
+        return f"; {_counted(self.num_ignored, 'file')} passed over by name" if self.num_ignored else ""
 
     def _each(self) -> str:
         return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
 
     def _steps(self) -> str:
         parts = [f"{name} {value:.1f}" for name, value in self.seconds.items()]
-        return ", ".join(parts) + f" (added up over workers; {self.num_encoders} encoders)"
+        return ", ".join(parts) + f" (added up over workers; {_counted(self.num_encoders, 'encoder')})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _bytes(count: float) -> str:

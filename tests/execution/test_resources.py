@@ -36,12 +36,12 @@ def test_a_cluster_with_gpus_can_be_told_to_leave_them():
     ("nodes", "num_encoders", "num_cpus", "num_threads"),
     [
         (cpus(2), 1, 1, 2),
-        (cpus(4), 1, 2, 4),
+        (cpus(4), 1, 3, 4),
         (cpus(16), 1, 14, 16),
         (cpus(16, 16, 16), 3, 14, 16),
         (cpus(2, 4, 16), 3, 1, 2),  # the smallest node decides what each can ask for
         ([HEAD, *cpus(8)], 1, 6, 8),
-        ([Node(4, 0, 2)], 1, 2, 2),  # a local Ray counts two CPUs more than there are cores
+        ([Node(5, 0, 2)], 1, 3, 2),  # a local Ray counts three CPUs more than there are cores
         (cpus(1, 1, 1), 2, 1, 1),  # one CPU is left for fetching
     ],
 )
@@ -50,6 +50,14 @@ def test_every_cpu_node_gets_an_encoder_with_most_of_its_cores(
 ):
     placed = place_encoders(nodes, device="auto", num_encoders=None)
     assert placed == Placement("cpu", num_encoders, num_cpus=num_cpus, num_gpus=0, num_threads=num_threads)
+
+
+@pytest.mark.parametrize("num_cpus", range(3, 65))
+def test_jobs_that_share_a_node_never_leave_each_other_without_a_cpu_to_fetch_with(num_cpus: int):
+    """However many jobs come, the encoders that fit leave a CPU; the others wait for their turn."""
+    placed = place_encoders(cpus(num_cpus), device="cpu", num_encoders=None)
+    encoders_that_fit = num_cpus // placed.num_cpus
+    assert num_cpus - encoders_that_fit * placed.num_cpus >= 1, placed
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def small_checkpoint(tmp_path):
         (["source=sample"], 64, "model.checkpoint is not set"),
         (["source=sample", "model.checkpoint={tmp}/no.pt"], 64, "there is no checkpoint file {tmp}/no.pt"),
         (["source=sample", "model.checkpoint={checkpoint}"], 64, "debug.pt"),
-        (["source=sample", "model.checkpoint=random", "sink.uri={checkpoint}/deeper"], 73, "Not a directory"),
+        (["source=sample", "model.checkpoint=random", "sink.uri={checkpoint}/deeper"], 73, "debug.pt is not a folder"),
         (["source=sample", "model.checkpoint=random", "sink.uri=s3://bucket/x"], 64, "local disk"),
         (["source=sample", "model.checkpoint=random", "preprocess.side_px=100"], 64, "100 x 100"),
     ],
