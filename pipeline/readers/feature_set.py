@@ -3,6 +3,7 @@
 Maps are read when a row is asked for, and only that row's; an image in several runs counts once, by the last.
 """
 
+import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,7 +26,7 @@ from pipeline.storage import Folder
 _PLACE = ["image_id", "original_height", "original_width", "shard", "row"]
 
 
-def open_features(uri: str) -> "FeatureSet":
+def open_features(uri: str | os.PathLike[str]) -> "FeatureSet":
     """The feature set at `uri`, in the state its last seal gave it.
 
     Raises:
