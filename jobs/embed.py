@@ -10,6 +10,7 @@ from job import model_overrides, refuse_lost_sink, run_job
 def embed(values: dict[str, Any], overrides: list[str]) -> None:
     """Checks the configuration, runs the job and prints its summary."""
     from pipeline.config import job_config
+    from pipeline.execution.preflight import check_places
 
     choices, model = values.pop("choices"), values["model"]
     values["model"] = {
@@ -20,6 +21,7 @@ def embed(values: dict[str, Any], overrides: list[str]) -> None:
     }
     config = job_config(values)
     refuse_lost_sink(config.sink.uri)
+    check_places(config)
 
     from pipeline.execution.run import (
         embed as embed_images,

@@ -18,7 +18,7 @@ from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest, RunRecord
-from pipeline.observability.progress import RunProgress
+from pipeline.observability.progress import RunProgress, announce
 from pipeline.observability.summary import RunSummary
 from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.seal import seal_run
@@ -63,6 +63,8 @@ def _embed_remaining(
     left = int(pc.sum(pc.list_value_length(remaining["image_id"])).as_py() or 0)
     if not left:
         return
+    encoders = f"encoders: {placement.num_encoders} on {placement.device}"
+    announce(f"run {run.run}: {left} of {run.num_images} images to embed, in {remaining.num_rows} units; {encoders}")
     cluster.connect()
     record = catalog.feature_set_record(task.root)
     assert record is not None, "the run was claimed in it"

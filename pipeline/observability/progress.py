@@ -11,6 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 _PLAIN_INTERVAL_S = 10.0
 
 
+def announce(text: str) -> None:
+    """Says on stderr what is about to happen."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  the line is the product
+
+
 class RunProgress:
     """Images done, images per second, time left and quarantined, on stderr.
 
@@ -50,7 +55,7 @@ class RunProgress:
             self._bar.update(self._task, completed=self._done, rate=shown, quarantined=self._quarantined)
         elif self._done >= self._total or time.monotonic() - self._last_line >= _PLAIN_INTERVAL_S:
             self._last_line = time.monotonic()
-            print(self.line(), file=sys.stderr, flush=True)  # noqa: T201  the plain line is the product
+            announce(self.line())
 
     def line(self) -> str:
         """The state as one plain line."""

@@ -29,8 +29,11 @@ def test_a_newcomers_run_is_quiet_complete_and_true(start_locally, expect_featur
     sink = tmp_path / "features"
     first = start_locally("source=sample", *TOY, f"sink.uri={sink}", "execution.images_per_unit=5").finish()
     assert first.code == 0, str(first)
-    chatter = [line for line in first.err.splitlines() if not PROGRESS.fullmatch(line)]
-    assert chatter == [], "Ray is quiet by default"
+    announced, *progress = first.err.splitlines()
+    assert (
+        announced == f"run 1: {len(photographs)} of {len(photographs)} images to embed, in 2 units; encoders: 1 on cpu"
+    )
+    assert [line for line in progress if not PROGRESS.fullmatch(line)] == [], "Ray is quiet by default"
     assert first.out.startswith(f"sealed run 1 of {sink}"), str(first)
     assert f"{len(photographs)} planned = {len(photographs)} embedded + 0 quarantined" in first.out
     assert "untrained" in first.out, "random weights are called random"

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from pipeline.observability.progress import RunProgress
+from pipeline.observability.progress import RunProgress, announce
 
 ON_A_TERMINAL = """
-from pipeline.observability.progress import RunProgress
+from pipeline.observability.progress import RunProgress, announce
 with RunProgress(total=4, done=1) as progress:
     progress.advance(num_images=2, num_quarantined=1)
     progress.advance(num_images=1, num_quarantined=0)
@@ -65,3 +65,8 @@ def test_a_terminal_gets_a_live_line():
     assert (done.returncode, done.stdout) == (0, b""), plain
     assert "4/4 images" in plain, plain
     assert "1 quarantined" in plain, plain
+
+
+def test_announcements_go_to_stderr(capsys: pytest.CaptureFixture[str]):
+    announce("run 1: 9 of 9 images to embed")
+    assert capsys.readouterr() == ("", "run 1: 9 of 9 images to embed\n")

@@ -1,0 +1,20 @@
+"""What can be found wrong with a command before torch and ray are loaded, which takes seconds."""
+
+from pipeline.config import JobConfig
+from pipeline.featureset import catalog
+from pipeline.sources.opening import open_source
+from pipeline.storage import Folder
+
+
+def check_places(config: JobConfig) -> None:
+    """Looks whether the source is there and a new feature set could be written where it is to go.
+
+    Raises:
+        ConfigError: the source is not there, or the sink is of a kind that cannot be written.
+        SinkError, AccessDeniedError: the sink cannot be written.
+    """
+    root = Folder(config.sink.uri)
+    root.require_local()
+    open_source(config.source.kind, config.source.uri, config.source.suffixes)
+    if catalog.feature_set_record(root) is None:
+        root.require_writable()
