@@ -94,7 +94,7 @@ class Folder:
 
     def open(self, name: str) -> pa.NativeFile:
         """A seekable reader of `name`; FileNotFoundError if it is not there."""
-        # Native where it can be: Arrow's threads letting go of a Python file while the interpreter ends abort it.
+        # Native where it can be: a process that read through Python files aborted at exit (docs/decisions.md).
         if self.is_local:
             return pa.OSFile(self._path(name), "rb")
         with store_errors(self.uri_of(name)):

@@ -91,8 +91,8 @@ class PositionEmbeddingSine(nn.Module):
         """Sine and cosine values of the positions 1..length along one axis, (length, num_pos_feats // 2).
 
         Angles are float32, as upstream has them. Their sine is taken by numpy in float64 on the CPU, because torch's
-        own, spread over threads, has been seen to come out 1.5e-4 off for one thread's half of the rows, once in some
-        dozens of processes; so the values are the same in every process and on every device.
+        own, spread over threads, has been seen to come out 1.5e-4 off for half of the rows, in one of some dozens of
+        processes (docs/decisions.md); so the values are the same in every process and on every device.
         """
         half = self.num_pos_feats // 2
         positions = torch.arange(1, length + 1, dtype=torch.float32, device="cpu")
