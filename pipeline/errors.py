@@ -7,6 +7,8 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
+│   └── StoreUnavailableError 75 an object store is in trouble: try again later
+├── TooManyFailedError        3  look at the quarantined images, or allow more of them
 ├── RunConflictError         78  another run or other settings own the feature set
 ├── RunDrainedError         143  stopped on request: run the same command again
 ├── FeatureSetError          65  the feature set cannot be read as asked
@@ -54,6 +56,16 @@ class RunIncompleteError(PipelineError):
     """Some units are not committed yet; the same command continues the run."""
 
     exit_code = 75
+
+
+class StoreUnavailableError(RunIncompleteError, ConnectionError):
+    """An object store did not answer, or not as it should, for as long as it was given; trying again may help."""
+
+
+class TooManyFailedError(PipelineError):
+    """More images failed than the run allows; what is committed stays."""
+
+    exit_code = 3
 
 
 class RunConflictError(PipelineError):

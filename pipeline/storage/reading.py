@@ -1,0 +1,73 @@
+"""The bytes behind a URI that a listing or a user gave, in the version that was listed."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ConfigError
+from pipeline.storage.local import version_of
+from pipeline.storage.trouble import store_errors
+
+_ODD_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
+class FileChangedError(OSError):
+    """The file is no longer the one that was listed."""
+
+
+def read_uri(uri: str, version: str | None = None) -> bytes:
+    """All bytes of the file at `uri`: a local path, any URI that fsspec knows, or `Folder.uri_of` a listed file.
+
+    Args:
+        uri: where.
+        version: as listed; None or empty takes the file as it is. Stores other than S3 and local disk do not look.
+
+    Raises:
+        FileChangedError: it has another version now.
+        OSError: as `store_errors` says it; asked once, so that the caller decides how long to be patient.
+    """
+    return _reader(uri)(version or None)
+
+
+def _reader(uri: str) -> Callable[[str | None], bytes]:
+    if "://" not in uri:
+        return lambda version: _read_local(str(Path(uri).expanduser().absolute()), version)
+    if uri.partition("://")[0] in ("s3", "s3a"):
+        return lambda version: _read_s3(uri, version)
+    try:
+        file_system, path = url_to_fs(uri)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{uri}: no file system for this URI ({error})") from None
+    if isinstance(file_system, LocalFileSystem):
+        return lambda version: _read_local(path, version)
+
+    def read(_version: str | None) -> bytes:
+        with store_errors(uri):
+            return bytes(file_system.cat_file(path))
+
+    return read
+
+
+def _read_local(path: str, version: str | None) -> bytes:
+    if not os.path.lexists(path):
+        path = os.fsdecode(_ODD_BYTE.sub(lambda odd: bytes.fromhex(odd[1].decode()), os.fsencode(path)))
+    with Path(path).open("rb") as stream:
+        found = version_of(os.fstat(stream.fileno()))
+        if version is not None and found != version:
+            raise FileChangedError(f"it was {version} when listed and is {found} now")
+        return stream.read()
+
+
+def _read_s3(uri: str, version: str | None) -> bytes:
+    from pipeline.storage.s3_client import S3Client, split_uri
+
+    bucket, key = split_uri(uri)
+    condition = {} if version is None else {"IfMatch": f'"{version}"'}
+    try:
+        return S3Client().get(Bucket=bucket, Key=key, **condition)
+    except FileExistsError as error:
+        raise FileChangedError(f"its ETag is no longer {version}") from error

@@ -1,0 +1,147 @@
+"""What stores say when something is wrong, in the operating system's words, and how long to try again.
+
+Trouble (throttling, 5xx, timeouts, resets) is ConnectionError or TimeoutError and worth another try; a missing
+permission or file is not.
+"""
+
+import errno
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pipeline.errors import AccessDeniedError, SinkError, StoreUnavailableError
+
+T = TypeVar("T")
+
+# Seconds a store may be in trouble before a run gives up; storms of throttling last a minute or two.
+PATIENCE_S = 300.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 20.0
+
+# Whose errors have trees of their own, beside the operating system's.
+_STORE_LIBRARIES = frozenset(
+    {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "httpcore", "httpx", "requests", "urllib3"}
+)
+_TRANSIENT_STATUS = frozenset({408, 409, 429})
+_TRANSIENT_CODES = frozenset(
+    {
+        "BadDigest",
+        "ConditionalRequestConflict",
+        "IncompleteBody",
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+# Of these no key is to blame, so no image either.
+_CREDENTIAL_CODES = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
+)
+
+
+class CredentialsError(PermissionError):
+    """There are no credentials, or the store does not accept them: nothing can be read, whatever its name."""
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Errors of the libraries below fsspec leave the block as the operating system would name them.
+
+    Raises:
+        CredentialsError: none, or not accepted.
+        PermissionError, FileNotFoundError, FileExistsError: the store said so.
+        ConnectionError, TimeoutError: the store did not answer, or not as it should; trying again may help.
+    """
+    try:
+        yield
+    except (ConnectionError, TimeoutError, CredentialsError):
+        raise
+    except Exception as error:
+        ours = _in_our_words(error, uri)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S) -> T:
+    """The result of `action`, tried again with growing random waits while the store is in trouble.
+
+    Raises:
+        StoreUnavailableError: still in trouble after `patience_s` seconds.
+    """
+    deadline = time.monotonic() + patience_s
+    for wait_s in waits():
+        try:
+            return action()
+        except (ConnectionError, TimeoutError) as error:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise unavailable(uri, error, patience_s) from error
+            time.sleep(min(wait_s, left_s))
+    raise AssertionError("waits never end")
+
+
+def waits() -> Iterator[float]:
+    """Seconds to wait before the next try: random below a bound that doubles, so that clients do not march in step."""
+    longest = _FIRST_WAIT_S
+    while True:
+        yield random.uniform(longest / 10, longest)  # noqa: S311  no secret
+        longest = min(longest * 2, _LONGEST_WAIT_S)
+
+
+def unavailable(uri: str, error: BaseException, patience_s: float) -> StoreUnavailableError:
+    """The error that ends a run when its patience is over."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return StoreUnavailableError(f"{uri} could not be reached for {patience_s:.0f} s ({said}); try again later")
+
+
+@contextmanager
+def as_sink_error(uri: str) -> Iterator[None]:
+    """Errors of writing leave the block as ours."""
+    try:
+        yield
+    except (FileExistsError, StoreUnavailableError):
+        raise
+    except PermissionError as error:
+        place = error.filename or uri
+        raise AccessDeniedError(f"no permission to write {place}: {error.strerror or error}") from error
+    except OSError as error:
+        said = error.strerror or error
+        raise SinkError(f"cannot write below {uri}: {said}; mend that or choose another sink.uri") from error
+
+
+def _in_our_words(error: Exception, uri: str) -> OSError | None:
+    """The operating system's word for an error of a store library; None if it has the right one already."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    if isinstance(response, dict) and "Error" in response:
+        return _of_response(error, response, uri)
+    if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
+        return None
+    said = f"{type(error).__name__}: {error}"
+    if "Credential" in type(error).__name__:
+        return CredentialsError(errno.EACCES, said, uri)
+    return ConnectionError(errno.EIO, said, uri)
+
+
+def _of_response(error: Exception, response: dict[str, Any], uri: str) -> OSError | None:
+    code = str(response["Error"].get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = f"{code or status}: {response['Error'].get('Message', error)}"
+    if code in _CREDENTIAL_CODES:
+        return CredentialsError(errno.EACCES, said, uri)
+    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500:
+        return ConnectionError(errno.EIO, said, uri)
+    if status == 412:
+        return FileExistsError(errno.EEXIST, said, uri)
+    if status == 404:
+        return FileNotFoundError(errno.ENOENT, said, uri)
+    if status == 403:
+        return PermissionError(errno.EACCES, said, uri)
+    return OSError(errno.EINVAL, said, uri)
