@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.execution.stopping import stop_on_sigterm
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -28,6 +29,7 @@ def run_job(name: str, job: Job) -> int:
     """Runs `job` on configs/<name>.yaml with the overrides of the command line; gives the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    stop_on_sigterm()
     overrides = sys.argv[1:]
     if {"-h", "--help"} & set(overrides):
         print((CONFIGS / f"{name}.yaml").read_text(), end="")

@@ -17,6 +17,7 @@ StorageDtype = Literal["float16", "float32"]
 Features = Literal["fpn", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -71,6 +72,17 @@ class ExecutionConfig:
     num_encoders: PositiveInt | None = None
     ray_address: str | None = None
     ray_logs: bool = False
+    decode_timeout_s: PositiveFloat = 60.0
+    decode_memory_gib: PositiveFloat = 6.0
+    patience_s: Annotated[float, Field(ge=0)] = 300.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class RunConfig:
+    """What a run takes up again, and when it gives up; None never does."""
+
+    retry_quarantined: Literal["none", "transient", "all"] = "none"
+    max_failed_share: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -83,6 +95,7 @@ class JobConfig:
     features: FeaturesConfig
     preprocess: PreprocessConfig
     execution: ExecutionConfig
+    run: RunConfig = RunConfig()
 
 
 def job_config(values: Mapping[str, Any]) -> JobConfig:

@@ -4,13 +4,14 @@ Pixels cross Ray's object store; features never do. An encoder answers with a re
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.featureset.records import QuarantineRow
+from pipeline.featureset.records import CommitRecord, QuarantineRow
 from pipeline.featureset.schema import only_value
 
 
@@ -26,13 +27,17 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class DecodedUnit:
-    """A unit's images that could be decoded, their pixels (N, 3, side, side) float32, and those that could not."""
+    """A unit's images that could be decoded, their pixels (N, 3, side, side) float32, and those that could not.
+
+    `is_committed` says that there is nothing left to do: somebody else has committed the unit.
+    """
 
     unit: int
     images: list[DecodedImage]
     pixels_NCHW: np.ndarray
     quarantine: list[QuarantineRow]
     seconds: dict[str, float] = field(default_factory=dict)
+    is_committed: bool = False
 
     def to_block(self) -> pa.Table:
         """The unit as a table of one row; the pixels are not copied."""
@@ -42,6 +47,7 @@ class DecodedUnit:
             "side_px": self.pixels_NCHW.shape[-1],
             "quarantine": [row.model_dump() for row in self.quarantine],
             "seconds": self.seconds,
+            "is_committed": self.is_committed,
         }
         pixels = np.ascontiguousarray(self.pixels_NCHW, dtype=np.float32)
         offsets = pa.py_buffer(np.array([0, pixels.nbytes], dtype=np.int64))
@@ -59,18 +65,43 @@ class DecodedUnit:
             pixels_NCHW=values.reshape(-1, 3, about["side_px"], about["side_px"]),
             quarantine=[QuarantineRow(**row) for row in about["quarantine"]],
             seconds=about["seconds"],
+            is_committed=about["is_committed"],
         )
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a committed unit brought: counts, bytes of its shard, and seconds by step."""
+    """What became of a unit: counts, bytes of its shard, why images failed, and seconds by step.
+
+    Attributes:
+        is_committed: False when the run was told to stop before the unit began.
+        failures: error types of the quarantined images with their counts.
+        example: one of those images and its message.
+    """
 
     unit: int
-    num_embedded: int
-    num_quarantined: int
-    size_bytes: int
-    seconds: dict[str, float]
+    is_committed: bool
+    num_embedded: int = 0
+    num_quarantined: int = 0
+    size_bytes: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    example: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, commit: CommitRecord, seconds: dict[str, float]) -> Self:
+        """The receipt of a committed unit."""
+        first = commit.quarantine[0] if commit.quarantine else None
+        return cls(
+            unit=commit.unit,
+            is_committed=True,
+            num_embedded=commit.shard.num_rows if commit.shard else 0,
+            num_quarantined=len(commit.quarantine),
+            size_bytes=commit.shard.size_bytes if commit.shard else 0,
+            failures=dict(Counter(row.error_type for row in commit.quarantine)),
+            example=f"{first.image_id}: {first.message}" if first else "",
+            seconds=seconds,
+        )
 
     def to_block(self) -> pa.Table:
         """The receipt as a table of one row."""

@@ -5,20 +5,19 @@ Ray is kept quiet unless asked otherwise, and its errors become ours: one senten
 
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import ray
 import torch
 from ray.data import DataContext
 from ray.exceptions import RayError
 
-from pipeline.errors import ConfigError, PipelineError, RunDrainedError, RunIncompleteError
+from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
 from pipeline.execution.resources import Node
+from pipeline.execution.stopping import stop_on_sigterm
 
 # Ray Data's planner, its fetch tasks and an encoder each hold a logical CPU; on two they would starve each other.
 _SPARE_LOCAL_CPUS = 3
@@ -68,7 +67,7 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise ConfigError(f"no Ray at {self._address or 'this machine'}: {_last_line(error)}") from None
         # Only now: ray.init puts a handler of its own there.
-        signal.signal(signal.SIGTERM, _drain)
+        stop_on_sigterm()
         _set_ray_defaults(logs=self._logs)
 
 
@@ -92,10 +91,6 @@ def open_cluster(address: str | None, *, logs: bool) -> Iterator[Cluster]:
 def _this_machine() -> Node:
     num_cores = len(os.sched_getaffinity(0))
     return Node(num_cores + _SPARE_LOCAL_CPUS, torch.cuda.device_count(), num_cores)
-
-
-def _drain(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape signal handlers have
-    raise RunDrainedError("stopped by SIGTERM; what is committed stays, run the same command again to continue")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,8 @@ from pipeline.model.weights import Weights
 from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.shards import EmbeddedImages, ShardWriter, shard_writer
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
+from pipeline.storage.trouble import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,32 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class SinkSettings:
-    """Where a unit's rows go and what they hold."""
+    """Where a unit's rows go and what they hold, and how long an object store may be in trouble, in seconds."""
 
     uri: str
     run: int
     record: FeatureSetRecord
+    patience_s: float = PATIENCE_S
+
+
+class Gate(Protocol):
+    """Whom to ask before a unit begins, and to tell when it is done."""
+
+    def enter(self) -> bool:
+        """Whether it may begin."""
+        ...
+
+    def leave(self) -> None:
+        """It is done."""
+        ...
 
 
 class EncodeAndWrite:
     """One block of pixels to one committed shard; holds an encoder that Hydra built in this process."""
 
-    def __init__(self, *, encoder: EncoderSettings, sink: SinkSettings) -> None:
-        self._settings, self._sink = encoder, sink
-        self._root = Folder(sink.uri)
+    def __init__(self, *, encoder: EncoderSettings, sink: SinkSettings, gate: Gate | None = None) -> None:
+        self._settings, self._sink, self._gate = encoder, sink, gate
+        self._root = Folder(sink.uri, sink.patience_s)
         # A cluster may offer more logical CPUs than there are cores.
         self._num_threads = min(encoder.num_threads, len(os.sched_getaffinity(0)))
         torch.set_num_threads(self._num_threads)
@@ -69,17 +83,21 @@ class EncodeAndWrite:
         if self._failure:
             raise self._failure
         decoded = DecodedUnit.from_block(block)
+        if self._gate is None:
+            return self._receipt(decoded).to_block()
+        if not self._gate.enter():
+            return Receipt(decoded.unit, is_committed=False).to_block()
+        try:
+            return self._receipt(decoded).to_block()
+        finally:
+            self._gate.leave()
+
+    def _receipt(self, decoded: DecodedUnit) -> Receipt:
         watch = Stopwatch(decoded.seconds)
         commit = catalog.commit_record(self._root, self._sink.run, decoded.unit)
-        if commit is None:
-            commit = self._commit(decoded, watch)
-        return Receipt(
-            unit=decoded.unit,
-            num_embedded=commit.shard.num_rows if commit.shard else 0,
-            num_quarantined=len(commit.quarantine),
-            size_bytes=commit.shard.size_bytes if commit.shard else 0,
-            seconds=watch.seconds,
-        ).to_block()
+        if commit is None and decoded.is_committed:
+            raise SinkError(f"the commit of unit {decoded.unit} was there a moment ago; something deletes in the sink")
+        return Receipt.of(commit or self._commit(decoded, watch), watch.seconds)
 
     def _commit(self, decoded: DecodedUnit, watch: Stopwatch) -> CommitRecord:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)
@@ -95,6 +113,7 @@ class EncodeAndWrite:
             token=paths.token(),
             fingerprint=record.fingerprint,
             shard=shard.file,
+            rows=shard.rows,
             quarantine=tuple(quarantine),
         )
         planned = len(decoded.images) + len(decoded.quarantine)

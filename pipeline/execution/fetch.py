@@ -1,16 +1,41 @@
-"""The first step of every unit: its images' bytes to pixels; a bad image becomes a quarantine row here."""
+"""The first step of every unit: its images' bytes to pixels; a bad image becomes a quarantine row here.
 
-import numpy as np
+Bytes are parsed in a process of their own, which a bad image may take down with it; the store being in trouble is
+told apart from an image being in trouble, and never becomes a quarantine row.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+
 import pyarrow as pa
-import torch
 
-from pipeline.errors import ImageError
+from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit
+from pipeline.featureset import catalog
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.timing import Stopwatch
-from pipeline.preprocessing.decode import decode
-from pipeline.preprocessing.transform import normalise
-from pipeline.storage import read_uri
+from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.storage.folder import Folder
+from pipeline.storage.reading import FileChangedError, read_uri
+from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What decoding one image may take: seconds and bytes."""
+
+    timeout_s: float = 60.0
+    memory_bytes: int = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An image as the plan has it."""
+
+    image_id: str
+    uri: str
+    version: str
 
 
 class FetchAndDecode:
@@ -18,53 +43,118 @@ class FetchAndDecode:
 
     Args:
         side_px: side of the encoder's square input.
+        sink_uri: the feature set, to see which units somebody else has committed.
+        run: the run.
+        limits: of one image.
+        patience_s: how long a store may be in trouble, in seconds; all images of a unit share it.
     """
 
-    def __init__(self, *, side_px: int) -> None:
-        self._side_px = side_px
+    def __init__(
+        self,
+        *,
+        side_px: int,
+        sink_uri: str,
+        run: int,
+        limits: DecodeLimits = DecodeLimits(),
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._side_px, self._sink_uri, self._run = side_px, sink_uri, run
+        self._limits, self._patience_s = limits, patience_s
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Reads and decodes the images of the unit in the block's one row."""
-        torch.set_num_threads(1)  # many of these run side by side; the cores belong to the encoder
         row = block.to_pylist()[0]
+        decoder = _decoder(self._side_px, self._limits)
+        root = Folder(self._sink_uri, self._patience_s)
+        if catalog.commit_record(root, self._run, row["unit"]) is not None:
+            return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
+        listed = [_Listed(*each) for each in zip(row["image_id"], row["uri"], row["version"], strict=True)]
         watch = Stopwatch()
-        images, pixels, quarantine = [], [], []
-        for image_id, uri in zip(row["image_id"], row["uri"], strict=True):
+        fetched = _fetch_all(listed, self._patience_s, watch)
+        slots = decoder.slots(len(listed))
+        images: list[DecodedImage] = []
+        quarantine = []
+        for image, data in zip(listed, fetched, strict=True):
             try:
-                image, pixels_CHW = self._one(image_id, uri, watch)
+                images.append(_decode(decoder, image, data, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
-                quarantine.append(QuarantineRow.of(image_id, uri, error))
-            else:
-                images.append(image)
-                pixels.append(pixels_CHW)
-        stacked = np.stack(pixels) if pixels else np.empty((0, 3, self._side_px, self._side_px), np.float32)
-        return DecodedUnit(row["unit"], images, stacked, quarantine, watch.seconds).to_block()
-
-    def _one(self, image_id: str, uri: str, watch: Stopwatch) -> tuple[DecodedImage, np.ndarray]:
-        with watch.step("fetch"):
-            data = _fetch(uri)
-        with watch.step("decode"):
-            pixels_HWC = decode(data)
-        with watch.step("resize"):
-            pixels_CHW = _resize(pixels_HWC, self._side_px)
-        height, width = pixels_HWC.shape[:2]
-        return DecodedImage(image_id, uri, height, width), pixels_CHW
+                quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
+        pixels_NCHW = slots.pixels_NCHW[: len(images)]
+        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
 
-def _resize(pixels_HWC: np.ndarray, side_px: int) -> np.ndarray:
+@cache
+def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
+    """This process's decoder; Ray gives a process one unit after another."""
+    return IsolatedDecoder(side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes)
+
+
+def _decode(
+    decoder: IsolatedDecoder,
+    image: _Listed,
+    data: bytes | ImageError,
+    *,
+    slots: PixelSlots,
+    place: int,
+    watch: Stopwatch,
+) -> DecodedImage:
+    """The image in its place; raises what was wrong with it."""
+    if isinstance(data, ImageError):
+        raise data
+    decoded = decoder.decode_into(data, slots, place)
+    watch.add(decoded.seconds)
+    return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
+
+
+def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
+    """The bytes of each image, or why there are none.
+
+    Raises:
+        StoreUnavailableError, AccessDeniedError: it is not the images' fault.
+    """
+    until = time.monotonic() + patience_s
+    with watch.step("fetch"):
+        fetched = [_fetch(image, until) for image in listed]
+        failed = [each for each in fetched if isinstance(each, ImageError) and each.error_class == "transient"]
+        if failed:
+            _require_store(listed, fetched, failed[0])
+    return fetched
+
+
+def _fetch(image: _Listed, until: float) -> bytes | ImageError:
+    patience_s = max(0.0, until - time.monotonic())
     try:
-        return normalise(pixels_HWC, side_px).numpy()
-    except (RuntimeError, MemoryError) as error:  # torch's word for an allocation that failed is RuntimeError
-        height, width = pixels_HWC.shape[:2]
-        message = f"{height} x {width} pixels could not be resized: {error}"
-        raise ImageError(message, stage="decode", error_type="ResizeFailed", error_class="transient") from error
-
-
-def _fetch(uri: str) -> bytes:
-    try:
-        return read_uri(uri)
-    except (TimeoutError, ConnectionError) as error:
-        kind = type(error).__name__
-        raise ImageError(str(error), stage="fetch", error_type=kind, error_class="transient") from error
+        return patiently(lambda: read_uri(image.uri, image.version), image.uri, patience_s)
+    except StoreUnavailableError as error:
+        return _refused("StoreUnavailable", str(error), "transient")
+    except CredentialsError as error:
+        raise AccessDeniedError(f"{image.uri} cannot be read: {error.strerror}") from error
+    except FileChangedError as error:
+        return _refused("ImageChanged", f"{error}; a later run embeds it as it is then", "transient")
     except OSError as error:
-        raise ImageError(error.strerror or str(error), stage="fetch", error_type=type(error).__name__) from error
+        # On a disk a file that cannot be read is the file's fault; a store may have it, or allow it, tomorrow.
+        error_class = "transient" if "://" in image.uri else "permanent"
+        return _refused(type(error).__name__, error.strerror or str(error), error_class)
+
+
+def _require_store(listed: list[_Listed], fetched: list[bytes | ImageError], first: ImageError) -> None:
+    """Blames images only if the store still gives others.
+
+    Raises:
+        StoreUnavailableError, AccessDeniedError: it does not, so it is not the images' fault.
+    """
+    came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
+    if came is None and first.error_type == "PermissionError":
+        raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {listed[0].uri}: {first}")
+    if came is None and first.error_type == "StoreUnavailable":
+        raise StoreUnavailableError(str(first))
+    if came is not None and any(_is_trouble(data) for data in fetched):
+        patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
+
+
+def _is_trouble(data: bytes | ImageError) -> bool:
+    return isinstance(data, ImageError) and data.error_type == "StoreUnavailable"
+
+
+def _refused(error_type: str, message: str, error_class: str) -> ImageError:
+    return ImageError(message, stage="fetch", error_type=error_type, error_class=error_class)

@@ -1,6 +1,6 @@
 """The way of the data, in order: plan, units, fetch and decode, encode and write, receipts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -8,9 +8,10 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from pipeline.execution.blocks import Receipt
-from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSettings
+from pipeline.execution.encode import EncodeAndWrite
 from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.resources import Placement
+from pipeline.execution.units import ReadUnits
 
 # An encoder that dies is replaced for ever (a pool of fixed size never refills otherwise); a unit that kills
 # its encoder three times ends the run, and the next one tries it again.
@@ -18,21 +19,31 @@ _RESTARTS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 2}
 
 
 def embed_units(
-    plan: pa.Table, *, side_px: int, placement: Placement, encoder: EncoderSettings, sink: SinkSettings
+    groups: pa.Table,
+    *,
+    read: ReadUnits,
+    fetch: FetchAndDecode,
+    encode: Mapping[str, Any],
+    placement: Placement,
 ) -> Iterator[Receipt]:
-    """Runs the graph over the units of `plan` and yields their receipts as they are committed."""
+    """Runs the graph over the units of a plan and yields their receipts as they are committed.
+
+    Args:
+        groups: row groups of the plan and the units in them, from `groups_of`.
+        read: reads the plan.
+        fetch: the first step.
+        encode: what `EncodeAndWrite` is built from, in every actor.
+        placement: how many actors, on what.
+    """
     receipts = (
-        ray.data.from_arrow(plan)
+        ray.data.from_arrow(groups)
         .repartition(target_num_rows_per_block=1)
-        .map_batches(
-            FetchAndDecode(side_px=side_px),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=1,
-        )
+        .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=1)
+        .repartition(target_num_rows_per_block=1)
+        .map_batches(fetch, batch_size=1, batch_format="pyarrow", num_cpus=1)
         .map_batches(
             EncodeAndWrite,
-            fn_constructor_kwargs={"encoder": encoder, "sink": sink},
+            fn_constructor_kwargs=dict(encode),
             batch_size=1,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=placement.num_encoders),

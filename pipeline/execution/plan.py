@@ -1,20 +1,17 @@
-"""What a run has to do: images that are new or changed since the last sealed run, cut into units."""
+"""What a run has to do: the images to embed, cut into units."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
-from pipeline.featureset import catalog
 from pipeline.featureset.schema import PLAN, MapSpec
-from pipeline.sources.image_ref import ImageRef
-from pipeline.storage import Folder
 
 _SHARD_BYTES = 384 * 2**20
 _PIXEL_BYTES = 128 * 2**20
 _MAX_IMAGES = 64
+# Units to a row group of the plan: what one task reads and sends on its way.
+UNITS_PER_GROUP = 1024
 
 
 def images_per_unit(maps: tuple[MapSpec, ...], side_px: int) -> int:
@@ -24,45 +21,43 @@ def images_per_unit(maps: tuple[MapSpec, ...], side_px: int) -> int:
     return max(1, min(_SHARD_BYTES // feature_bytes, _PIXEL_BYTES // pixel_bytes, _MAX_IMAGES))
 
 
-def not_yet_embedded(root: Folder, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
-    """The images that no sealed run holds in this version, as features or as quarantine.
+def cut_units(refs: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+    """The plan: one row a unit, `size` images each but for the last, in the order given.
 
-    Raises:
-        ConfigError: two images share an id.
+    Args:
+        refs: batches of `REFS`.
+        size: images to a unit.
+
+    Returns:
+        Tables of up to `UNITS_PER_GROUP` units, of `PLAN`; none for no refs.
     """
-    done = _sealed_versions(root)
-    seen: set[str] = set()
-    for ref in refs:
-        if ref.image_id in seen:
-            raise ConfigError(f"two images have the id {ref.image_id!r}; ids must be unique within a feature set")
-        seen.add(ref.image_id)
-        if done.get(ref.image_id) != ref.version:
-            yield ref
+    first = 0
+    for images in _tables_of(refs, size * UNITS_PER_GROUP):
+        units = _units(images, size, first)
+        first += units.num_rows
+        yield units
 
 
-def cut_units(refs: Iterable[ImageRef], size: int) -> pa.Table:
-    """The plan: one row a unit, `size` images each but for the last, in the order given."""
-    rows: list[dict[str, Any]] = []
-    remaining = iter(refs)
-    while images := list(islice(remaining, size)):
-        rows.append(
-            {
-                "unit": len(rows),
-                "image_id": [ref.image_id for ref in images],
-                "uri": [ref.uri for ref in images],
-                "size_bytes": [ref.size_bytes for ref in images],
-                "version": [ref.version for ref in images],
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=PLAN)
+def _tables_of(refs: Iterable[pa.RecordBatch], num_rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `num_rows`, but for the last."""
+    waiting: list[pa.Table] = []
+    for batch in refs:
+        waiting.append(pa.Table.from_batches([batch]))
+        while sum(table.num_rows for table in waiting) >= num_rows:
+            gathered = pa.concat_tables(waiting)
+            yield gathered.slice(0, num_rows)
+            waiting = [gathered.slice(num_rows)]
+    rest = [table for table in waiting if table.num_rows]
+    if rest:
+        yield pa.concat_tables(rest)
 
 
-def _sealed_versions(root: Folder) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for run in catalog.run_numbers(root):
-        if catalog.manifest(root, run) is None:
-            continue
-        plan = catalog.read_table(root, catalog.run_record(root, run).plan, ["image_id", "version"])
-        ids, seen = (plan[name].combine_chunks().flatten().to_pylist() for name in ("image_id", "version"))
-        versions.update(zip(ids, seen, strict=True))
-    return versions
+def _units(images: pa.Table, size: int, first: int) -> pa.Table:
+    num_units = -(-images.num_rows // size)
+    offsets = pa.array(np.minimum(np.arange(num_units + 1) * size, images.num_rows), pa.int32())
+    numbers = pa.array(np.arange(first, first + num_units), pa.int32())
+    lists = [
+        pa.ListArray.from_arrays(offsets, images[name].combine_chunks())
+        for name in ("image_id", "uri", "size_bytes", "version")
+    ]
+    return pa.Table.from_arrays([numbers, *lists], schema=PLAN)

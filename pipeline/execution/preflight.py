@@ -3,7 +3,7 @@
 from pipeline.config import JobConfig
 from pipeline.featureset import catalog
 from pipeline.sources.opening import open_source
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 def check_places(config: JobConfig) -> None:
@@ -13,8 +13,8 @@ def check_places(config: JobConfig) -> None:
         ConfigError: the source is not there, or the sink is of a kind that cannot be written.
         SinkError, AccessDeniedError: the sink cannot be written.
     """
-    root = Folder(config.sink.uri)
-    root.require_local()
-    open_source(config.source.kind, config.source.uri, config.source.suffixes)
+    patience_s = config.execution.patience_s
+    root = Folder(config.sink.uri, patience_s)
+    open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
     if catalog.feature_set_record(root) is None:
         root.require_writable()

@@ -3,25 +3,32 @@
 What is wrong with the command shows before Ray starts and before any image is read.
 """
 
+import random
 import time
 from collections import Counter
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Iterator
 
 from pipeline.config import ExecutionConfig, JobConfig
-from pipeline.errors import RunIncompleteError
+from pipeline.errors import RunDrainedError, RunIncompleteError
+from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
 from pipeline.execution.encode import EncoderSettings, SinkSettings
+from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
+from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
 from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task
+from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest, RunRecord
+from pipeline.observability.failures import Failures
 from pipeline.observability.progress import RunProgress, announce
 from pipeline.observability.summary import RunSummary
 from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.seal import seal_run
+
+# A cluster gives a process half a minute between asking it to end and ending it; Ray wants some of that.
+_DRAIN_S = 12.0
 
 
 def embed(config: JobConfig) -> RunSummary:
@@ -31,6 +38,7 @@ def embed(config: JobConfig) -> RunSummary:
         ConfigError: the command is wrong; nothing was written.
         RunConflictError: another run or other settings own the feature set.
         RunIncompleteError, RunDrainedError: the run stopped early; the same command continues it.
+        TooManyFailedError: more images failed than `run.max_failed_share` allows.
         SinkError, AccessDeniedError: the sink cannot be written.
     """
     began, watch = time.monotonic(), Stopwatch()
@@ -38,59 +46,96 @@ def embed(config: JobConfig) -> RunSummary:
     with open_cluster(execution.ray_address, logs=execution.ray_logs) as cluster:
         placement = place_encoders(cluster.nodes(), device=execution.device, num_encoders=execution.num_encoders)
         with watch.step("plan"):
-            run = task.open_run(task.settings(config, placement.device), execution.images_per_unit)
+            run = task.open_run(
+                task.settings(config, placement.device),
+                execution.images_per_unit,
+                retry_quarantined=config.run.retry_quarantined,
+            )
         if run is None:
             return _nothing_to_do(task, time.monotonic() - began)
-        _embed_remaining(task, run, cluster, placement=placement, execution=execution, watch=watch)
+        work = _Work(task, run, config, placement)
+        work.embed_remaining(cluster, watch)
     with watch.step("seal"):
-        manifest = seal_run(task.root, run)
+        manifest = seal_run(task.root, run, max_failed_share=config.run.max_failed_share)
     return _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
 
 
-def _embed_remaining(
-    task: Task,
-    run: RunRecord,
-    cluster: Cluster,
-    *,
-    placement: Placement,
-    execution: ExecutionConfig,
-    watch: Stopwatch,
-) -> None:
-    """Works through the units of the run that are not committed yet."""
-    plan = catalog.read_table(task.root, run.plan)
-    committed = pa.array(catalog.committed_units(task.root, run.run), pa.int32())
-    remaining = plan.filter(pc.invert(pc.is_in(plan["unit"], committed)))
-    left = int(pc.sum(pc.list_value_length(remaining["image_id"])).as_py() or 0)
-    if not left:
-        return
-    encoders = f"encoders: {placement.num_encoders} on {placement.device}"
-    announce(f"run {run.run}: {left} of {run.num_images} images to embed, in {remaining.num_rows} units; {encoders}")
-    cluster.connect()
-    record = catalog.feature_set_record(task.root)
-    assert record is not None, "the run was claimed in it"
-    encoder = EncoderSettings(
-        tree=task.encoder.tree,
-        weights=task.weights,
-        device=placement.device,
-        precision=record.settings["precision"],
-        num_threads=placement.num_threads,
-        images_per_batch=execution.images_per_batch or (8 if placement.device == "cuda" else 1),
-    )
-    sink = SinkSettings(task.root.uri, run.run, record)
-    receipts = embed_units(remaining, side_px=task.side_px, placement=placement, encoder=encoder, sink=sink)
-    with RunProgress(total=run.num_images, done=run.num_images - left) as progress:
-        for receipt in receipts:
-            watch.add(receipt.seconds)
-            num_images = receipt.num_embedded + receipt.num_quarantined
-            progress.advance(num_images=num_images, num_quarantined=receipt.num_quarantined)
-            left -= num_images
-    if left:
-        raise RunIncompleteError(f"{left} images of run {run.run} are not committed; run the same command again")
+class _Work:
+    """The units of a run that are not committed yet, and what it takes to commit them."""
+
+    def __init__(self, task: Task, run: RunRecord, config: JobConfig, placement: Placement) -> None:
+        self._task, self._run, self._placement = task, run, placement
+        self._execution: ExecutionConfig = config.execution
+        self._max_failed_share = config.run.max_failed_share
+        committed = catalog.committed_units(task.root, run.run)
+        self._units = remaining_units(run, committed)
+        self._left = num_images(run, self._units)
+        # Another command may be at work on the same run: one that joins begins somewhere else.
+        self._first = random.choice(self._units) if len(committed) and len(self._units) else 0  # noqa: S311
+
+    def embed_remaining(self, cluster: Cluster, watch: Stopwatch) -> None:
+        """Works through them.
+
+        Raises:
+            RunIncompleteError, RunDrainedError, TooManyFailedError: it stopped early.
+        """
+        if not self._left:
+            return
+        run, where = self._run, f"encoders: {self._placement.num_encoders} on {self._placement.device}"
+        counts = f"{self._left} of {run.num_images} images to embed, in {len(self._units)} units"
+        announce(f"run {run.run}: {counts}; {where}")
+        cluster.connect()
+        gate = Gate()
+        try:
+            self._take_receipts(gate, watch)
+        except RunDrainedError:
+            inside = gate.drain(_DRAIN_S)
+            announce(f"draining: {'all units in hand are committed' if not inside else f'{inside} units given up'}")
+            raise
+        if self._left:
+            raise RunIncompleteError(f"{self._left} images of run {run.run} are not committed; run the command again")
+
+    def _take_receipts(self, gate: Gate, watch: Stopwatch) -> None:
+        failures = Failures()
+        with RunProgress(total=self._run.num_images, done=self._run.num_images - self._left) as progress:
+            for receipt in self._receipts(gate):
+                watch.add(receipt.seconds)
+                num_done = receipt.num_embedded + receipt.num_quarantined
+                progress.advance(num_images=num_done, num_quarantined=receipt.num_quarantined)
+                self._left -= num_done
+                failures.add(receipt.failures, num_done, receipt.example)
+                failures.check(self._run.num_images, self._max_failed_share)
+
+    def _receipts(self, gate: Gate) -> Iterator[Receipt]:
+        task, execution, root = self._task, self._execution, self._task.root
+        record = catalog.feature_set_record(root)
+        assert record is not None, "the run was claimed in it"
+        encoder = EncoderSettings(
+            tree=task.encoder.tree,
+            weights=task.weights,
+            device=self._placement.device,
+            precision=record.settings["precision"],
+            num_threads=self._placement.num_threads,
+            images_per_batch=execution.images_per_batch or (8 if self._placement.device == "cuda" else 1),
+        )
+        sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s)
+        return embed_units(
+            groups_of(self._units, self._first),
+            read=ReadUnits(uri=root.uri, plan=self._run.plan, patience_s=execution.patience_s),
+            fetch=FetchAndDecode(
+                side_px=task.side_px,
+                sink_uri=root.uri,
+                run=self._run.run,
+                limits=DecodeLimits(execution.decode_timeout_s, int(execution.decode_memory_gib * 2**30)),
+                patience_s=execution.patience_s,
+            ),
+            encode={"encoder": encoder, "sink": sink, "gate": gate},
+            placement=self._placement,
+        )
 
 
 def _nothing_to_do(task: Task, wall_s: float) -> RunSummary:
-    manifests = [catalog.manifest(task.root, run) for run in catalog.run_numbers(task.root)]
-    num_quarantined = sum(manifest.num_quarantined for manifest in manifests if manifest)
+    num_quarantined = sum(manifest.num_quarantined for manifest in catalog.sealed_runs(task.root))
     return RunSummary(
         uri=task.root.uri,
         model=task.encoder.name,
@@ -112,6 +157,7 @@ def _summary(task: Task, manifest: Manifest, watch: Stopwatch, *, wall_s: float,
         num_planned=manifest.num_planned,
         num_embedded=manifest.num_embedded,
         num_quarantined=manifest.num_quarantined,
+        num_removed=catalog.removed_images(task.root, [manifest]).num_rows,
         num_shards=manifest.shards.num_rows,
         size_bytes=manifest.size_bytes,
         wall_s=wall_s,

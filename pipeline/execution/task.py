@@ -4,24 +4,29 @@ Nothing is written before everything that can be wrong with the command has been
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
+
+import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import SourceError
-from pipeline.execution.plan import cut_units, images_per_unit, not_yet_embedded
-from pipeline.featureset import catalog
+from pipeline.execution.comparison import Comparison
+from pipeline.execution.plan import cut_units, images_per_unit
+from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
 from pipeline.featureset.records import FeatureSetRecord, RunRecord
-from pipeline.featureset.schema import MapSpec
+from pipeline.featureset.schema import REMOVED, MapSpec
 from pipeline.model.build import EncoderConfig, check_checkpoint, load_encoder_config, resolve_precision
 from pipeline.model.outputs import map_specs, position_encodings
 from pipeline.model.weights import Weights, local_copy, resolve_weights
 from pipeline.preprocessing.transform import DESCRIPTION
 from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import claim_run, next_run, open_run
+from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
 from pipeline.sources.opening import open_source
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,9 @@ class Task:
         Raises:
             ConfigError: something it names is not there, or does not fit.
         """
-        root = Folder(config.sink.uri)
-        root.require_local()
-        source = open_source(config.source.kind, config.source.uri, config.source.suffixes)
+        patience_s = config.execution.patience_s
+        root = Folder(config.sink.uri, patience_s)
+        source = open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         maps = map_specs(encoder.tree, side_px=side_px, kind=config.features.kind, dtype=config.features.storage_dtype)
@@ -69,12 +74,15 @@ class Task:
             "precision": resolve_precision(precision, device),
         }
 
-    def open_run(self, settings: dict[str, Any], num_images: int | None = None) -> RunRecord | None:
+    def open_run(
+        self, settings: dict[str, Any], num_images: int | None = None, *, retry_quarantined: str = "none"
+    ) -> RunRecord | None:
         """The run to work on: the open one, or a new one of all images that are new or changed.
 
         Args:
             settings: from `settings`.
             num_images: images to a unit of a new run; None sizes it.
+            retry_quarantined: which quarantined images a new run tries again: `none`, `transient` or `all`.
 
         Returns:
             None when the feature set holds every image already.
@@ -93,21 +101,37 @@ class Task:
             if run is not None:
                 self.root.require_writable()
                 return run
-        return self._begin(settings, num_images or images_per_unit(self.maps, self.side_px))
-
-    def _begin(self, settings: dict[str, Any], num_images: int) -> RunRecord | None:
         number = next_run(self.root)  # before the listing, which takes its time
-        plan = cut_units(not_yet_embedded(self.root, self.source.refs()), num_images)
-        if plan.num_rows:
-            record = self._claim(settings)
-            description = self.source.description
-            return claim_run(self.root, run=number, fingerprint=record.fingerprint, source=description, plan=plan)
-        if number > 1:
+        size = num_images or images_per_unit(self.maps, self.side_px)
+        with Comparison.of(self.root, self.source.refs(), retry_quarantined) as compared:
+            return self._begin(number, compared, settings=settings, size=size)
+
+    def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:
+        plan = cut_units(compared.to_embed(), size)
+        first = next(plan, None)
+        removed = pa.Table.from_batches(compared.removed(), REMOVED)
+        if first is None and number == 1:
+            raise SourceError(
+                f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
+                "because of their names; source.suffixes=null takes every file"
+            )
+        if first is None and removed.equals(self._known_removed()):
             return None
-        raise SourceError(
-            f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
-            "because of their names; source.suffixes=null takes every file"
+        self.root.require_writable()
+        record = self._claim(settings)
+        return claim_run(
+            self.root,
+            run=number,
+            fingerprint=record.fingerprint,
+            source=self.source.description,
+            plan=chain([] if first is None else [first], plan),
+            images_per_unit=size,
+            removed=write_table(self.root, paths.run_table(number, "removed"), removed) if removed.num_rows else None,
         )
+
+    def _known_removed(self) -> pa.Table:
+        """The ids that the last sealed run found to be gone from the source."""
+        return catalog.removed_images(self.root, catalog.sealed_runs(self.root))
 
     def _claim(self, settings: dict[str, Any]) -> FeatureSetRecord:
         """The feature set, made now or by another command meanwhile, but with these settings in any case."""

@@ -4,15 +4,27 @@ Run folders and commits are found by listing, but a run exists only by its recor
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import AccessDeniedError, FeatureSetError
+from pipeline.errors import AccessDeniedError, FeatureSetError, StoreUnavailableError
 from pipeline.featureset import paths
-from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, Record, RunRecord, TableFile
-from pipeline.storage import Folder
+from pipeline.featureset.records import (
+    Abandonment,
+    CommitRecord,
+    FeatureSetRecord,
+    Manifest,
+    Record,
+    RunRecord,
+    TableFile,
+)
+from pipeline.featureset.schema import REMOVED
+from pipeline.storage.folder import Folder
 
 R = TypeVar("R", bound=Record)
 
@@ -24,7 +36,7 @@ def feature_set_record(root: Folder) -> FeatureSetRecord | None:
 
 def run_numbers(root: Folder) -> list[int]:
     """The numbers of all claimed runs, ascending."""
-    numbers = [int(name) for name in root.names(paths.RUNS) if name.isdigit()]
+    numbers = sorted(int(name) for name in root.names(paths.RUNS) if name.isdigit())
     return [run for run in numbers if _read(root, paths.run_record(run), RunRecord) is not None]
 
 
@@ -40,15 +52,38 @@ def run_record(root: Folder, run: int) -> RunRecord:
     return record
 
 
+def run_end(root: Folder, run: int) -> Manifest | Abandonment | None:
+    """How a run ended: sealed or abandoned; None while it is open."""
+    name = paths.manifest(run)
+    data = _bytes(root, name)
+    if data is None:
+        return None
+    kind = Abandonment if b'"abandoned"' in data else Manifest
+    return kind.from_bytes(data, root.uri_of(name))
+
+
 def manifest(root: Folder, run: int) -> Manifest | None:
-    """The seal of a run; None while it is open."""
-    return _read(root, paths.manifest(run), Manifest)
+    """The seal of a run; None while it is open, and for one that was abandoned."""
+    end = run_end(root, run)
+    return end if isinstance(end, Manifest) else None
 
 
-def committed_units(root: Folder, run: int) -> list[int]:
-    """The units of a run that are done, ascending."""
-    names = (name for name in root.names(paths.commits(run)) if name.endswith(".json"))
-    return [paths.committed_unit(name) for name in names if name.removesuffix(".json").isdecimal()]
+def sealed_runs(root: Folder) -> list[Manifest]:
+    """The manifests of all sealed runs, oldest first."""
+    found = (manifest(root, run) for run in run_numbers(root))
+    return [each for each in found if each is not None]
+
+
+def removed_images(root: Folder, sealed: list[Manifest]) -> pa.Table:
+    """The ids that the source did not list any more when the last of the runs was planned."""
+    removed = run_record(root, sealed[-1].run).removed if sealed else None
+    return REMOVED.empty_table() if removed is None else read_table(root, removed)
+
+
+def committed_units(root: Folder, run: int) -> np.ndarray:
+    """The numbers of a run's units that are done, ascending, int64."""
+    names = (name.removesuffix(".json") for name in root.names(paths.commits(run)) if name.endswith(".json"))
+    return np.sort(np.fromiter((int(name) for name in names if name.isdecimal()), np.int64))
 
 
 def commit_record(root: Folder, run: int, unit: int) -> CommitRecord | None:
@@ -73,26 +108,45 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
     return pq.ParquetFile(pa.BufferReader(data)).read(columns)
 
 
-def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
-    """Some columns of the table a record names; what else it holds is not read, so not checked either.
+@contextmanager
+def table_file(root: Folder, file: TableFile) -> Iterator[pq.ParquetFile]:
+    """The open table a record names, for reading in pieces; what is read is checked page by page.
 
     Raises:
         FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
     """
     try:
         with root.open(file.name) as stream:
-            return pq.ParquetFile(stream, page_checksum_verification=True).read(columns)
+            yield pq.ParquetFile(stream, page_checksum_verification=True)
     except FileNotFoundError:
         raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged") from None
+    except PermissionError as error:
+        raise AccessDeniedError(f"no permission to read {root.uri_of(file.name)}: {error.strerror}") from error
+    except StoreUnavailableError:
+        raise
     except (OSError, pa.ArrowInvalid) as error:
         raise FeatureSetError(f"{root.uri_of(file.name)} is damaged: {error}") from None
 
 
+def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
+    """Some columns of the table a record names; what else it holds is not read, so not checked either.
+
+    Raises:
+        FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
+    """
+    with table_file(root, file) as table:
+        return table.read(columns)
+
+
 def _read(root: Folder, name: str, kind: type[R]) -> R | None:
+    data = _bytes(root, name)
+    return None if data is None else kind.from_bytes(data, root.uri_of(name))
+
+
+def _bytes(root: Folder, name: str) -> bytes | None:
     try:
-        data = root.read(name)
+        return root.read(name)
     except FileNotFoundError:
         return None
     except PermissionError as error:
         raise AccessDeniedError(f"no permission to read {root.uri_of(name)}: {error.strerror}") from error
-    return kind.from_bytes(data, root.uri_of(name))

@@ -6,8 +6,8 @@ shards/<run>/<unit>-<token>.parquet one row per image, one shard per unit
 runs/<run>/run.json                 claims the run's number and names its plan
 runs/<run>/plan-<token>.parquet     one row per unit: its images in order
 runs/<run>/commits/<unit>.json      makes a unit's rows count
-runs/<run>/manifest.json            seals the run and names index, shards and quarantine tables
-staging/                            unfinished files of local writers
+runs/<run>/manifest.json            ends the run: seals it and names its index, shards and quarantine, or abandons it
+staging/                            unfinished files of local writers, and the probe of a store's conditional writes
 """
 
 import uuid
@@ -32,12 +32,12 @@ def run_record(run: int) -> str:
 
 
 def manifest(run: int) -> str:
-    """The record that seals run number `run`."""
+    """The record that ends run number `run`."""
     return f"{run_folder(run)}/manifest.json"
 
 
 def run_table(run: int, kind: str) -> str:
-    """A fresh unique name for a table of the run: `plan`, `index`, `shards` or `quarantine`."""
+    """A fresh unique name for a table of the run: `plan`, `removed`, `index`, `shards`, `quarantine`."""
     return f"{run_folder(run)}/{kind}-{token()}.parquet"
 
 
@@ -51,14 +51,14 @@ def commit(run: int, unit: int) -> str:
     return f"{commits(run)}/{unit:09d}.json"
 
 
-def committed_unit(name: str) -> int:
-    """The unit number in the name of a commit."""
-    return int(name.removesuffix(".json"))
+def shards(run: int) -> str:
+    """The folder of the run's shards."""
+    return f"shards/{run:06d}"
 
 
 def shard(run: int, unit: int) -> str:
     """A fresh unique name for a shard of that unit."""
-    return f"shards/{run:06d}/{unit:09d}-{token()}.parquet"
+    return f"{shards(run)}/{unit:09d}-{token()}.parquet"
 
 
 def position_encodings() -> str:

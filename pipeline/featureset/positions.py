@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.featureset.schema import only_value, position_spec
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 def read_positions(root: Folder, record: FeatureSetRecord) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
 """The small JSON records of a feature set; each is written once, create-if-absent, and never changed.
 
-A record of a format this code does not know is refused rather than guessed at.
+A record of a format this code does not know is refused rather than guessed at, and so is one whose digest is wrong.
 """
 
+import hashlib
+import json
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,8 +21,9 @@ class Record(BaseModel):
     format: Literal[1] = 1
 
     def to_bytes(self) -> bytes:
-        """The record as JSON, one field a line."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
+        """The record as JSON, one field a line, with a digest of all the others."""
+        fields = self.model_dump(mode="json")
+        return (json.dumps({**fields, "digest": _digest(fields)}, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, origin: str) -> Self:
@@ -30,12 +33,13 @@ class Record(BaseModel):
             FeatureSetError: damaged, or of a newer format; names `origin`.
         """
         try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
+            fields = json.loads(data)
+            if isinstance(fields, dict) and fields.pop("digest", None) not in (None, _digest(fields)):
+                raise FeatureSetError(f"{origin} is damaged: its digest is not that of its fields")
+            return cls.model_validate_json(json.dumps(fields))
+        except (ValueError, ValidationError) as error:
             raise FeatureSetError(
-                f"{origin} is not a record this version can read: {field} {first['msg']}; "
+                f"{origin} is not a record this version can read: {_said(error)}; "
                 "it is damaged or was written by a newer version"
             ) from None
 
@@ -61,7 +65,12 @@ class FeatureSetRecord(Record):
 
 
 class RunRecord(Record):
-    """The claim of a run number: what is embedded, in which plan."""
+    """The claim of a run number: what is embedded, in which plan.
+
+    Attributes:
+        images_per_unit: of every unit but the last.
+        removed: ids that earlier runs hold and the source no longer does; None if there are none.
+    """
 
     run: int
     fingerprint: str
@@ -69,6 +78,12 @@ class RunRecord(Record):
     plan: TableFile
     num_images: int
     num_units: int
+    images_per_unit: int
+    removed: TableFile | None = None
+
+    def num_images_of(self, unit: int) -> int:
+        """How many images a unit has."""
+        return min(self.images_per_unit, self.num_images - unit * self.images_per_unit)
 
 
 class QuarantineRow(BaseModel):
@@ -90,14 +105,36 @@ class QuarantineRow(BaseModel):
         return cls.model_validate({"image_id": image_id, "uri": uri, "message": str(error), **about})
 
 
+class IndexRows(BaseModel):
+    """What the index says of a shard's images, in the order of its rows, column by column.
+
+    Attributes:
+        embedding: the pooled vectors, (N, D) float32, little-endian, in base64.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_id: tuple[str, ...] = ()
+    uri: tuple[str, ...] = ()
+    original_height: tuple[int, ...] = ()
+    original_width: tuple[int, ...] = ()
+    embedding: str = ""
+
+
 class CommitRecord(Record):
-    """Makes one unit count: its shard (None when every image was bad) and its quarantined images."""
+    """Makes one unit count: its shard (None when every image was bad), and its quarantined images.
+
+    Attributes:
+        token: this writer's alone; tells whose commit stands when an answer was lost.
+        rows: the shard's images, so that sealing a run reads commits and no shards.
+    """
 
     run: int
     unit: int
     token: str
     fingerprint: str
     shard: TableFile | None
+    rows: IndexRows = IndexRows()
     quarantine: tuple[QuarantineRow, ...]
 
     @property
@@ -106,9 +143,19 @@ class CommitRecord(Record):
         return (self.shard.num_rows if self.shard else 0) + len(self.quarantine)
 
 
+class Abandonment(Record):
+    """Ends a run that will not be finished; it takes the place of the manifest, so that only one of the two can be."""
+
+    kind: Literal["abandoned"] = "abandoned"
+    run: int
+    token: str
+    abandoned_at: str
+
+
 class Manifest(Record):
     """Seals a run: every planned image is in `index` or in `quarantine`."""
 
+    kind: Literal["sealed"] = "sealed"
     run: int
     fingerprint: str
     num_planned: int
@@ -119,3 +166,16 @@ class Manifest(Record):
     index: TableFile
     shards: TableFile
     quarantine: TableFile
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _said(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field} {first['msg']}"

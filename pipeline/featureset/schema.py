@@ -105,6 +105,7 @@ SHARDS = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),
     ]
 )
+REMOVED = pa.schema([pa.field("image_id", pa.string(), nullable=False)])
 QUARANTINE = pa.schema(
     [
         pa.field(name, pa.string(), nullable=False)

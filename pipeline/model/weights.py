@@ -20,7 +20,7 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
-from pipeline.storage import store_errors
+from pipeline.storage.trouble import store_errors
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 CHOICES = (

@@ -16,6 +16,7 @@ class RunSummary:
     num_planned: int = 0
     num_embedded: int = 0
     num_quarantined: int = 0
+    num_removed: int = 0
     num_shards: int = 0
     size_bytes: int = 0
     num_encoders: int = 0
@@ -33,7 +34,7 @@ class RunSummary:
             )
         images = f"{self.num_planned} planned = {self.num_embedded} embedded + {self.num_quarantined} quarantined"
         lines = {
-            "images": f"{images}{self._reasons()}{self._ignored()}",
+            "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
             "model": f"{self.model}, weights {self.checkpoint}",
             "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
             "seconds": self._steps(),
@@ -49,6 +50,11 @@ class RunSummary:
 
     def _ignored(self) -> str:
         return f"; {_counted(self.num_ignored, 'file')} passed over by name" if self.num_ignored else ""
+
+    def _removed(self) -> str:
+        return (
+            f"; {_counted(self.num_removed, 'image')} of earlier runs gone from the source" if self.num_removed else ""
+        )
 
     def _each(self) -> str:
         return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""

@@ -21,7 +21,7 @@ from pipeline.featureset.records import FeatureSetRecord, Manifest
 from pipeline.featureset.schema import only_value
 from pipeline.readers.row import FeatureRow
 from pipeline.readers.visibility import last_rows
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 _PLACE = ["image_id", "original_height", "original_width", "shard", "row"]
 
@@ -36,8 +36,7 @@ def open_features(uri: str | os.PathLike[str]) -> "FeatureSet":
     record = catalog.feature_set_record(root)
     if record is None:
         raise FeatureSetError(f"{root.uri} holds no feature set (there is no featureset.json)")
-    found = (catalog.manifest(root, run) for run in catalog.run_numbers(root))
-    manifests = [manifest for manifest in found if manifest is not None]
+    manifests = catalog.sealed_runs(root)
     if not manifests:
         raise FeatureSetError(f"{root.uri} is not sealed yet: run the command that writes it again until it is done")
     return FeatureSet(root, record, manifests)
@@ -116,9 +115,16 @@ class FeatureSet:
 
     @cached_property
     def files(self) -> list[str]:
-        """The URIs of all Parquet shards of the sealed runs, for readers that take a list of files."""
-        shards = [catalog.read_table(self._root, manifest.shards) for manifest in self._manifests]
-        return [self._root.uri_of(name) for table in shards for name in table["shard"].to_pylist()]
+        """The URIs of the Parquet shards with rows that count, for readers that take a list of files.
+
+        A shard may also hold an image that a later run has embedded anew; `image_ids` has each image once.
+        """
+        return [self._root.uri_of(name) for name in pc.unique(self._places["shard"]).to_pylist()]
+
+    @cached_property
+    def removed(self) -> pa.Table:
+        """Images that the source no longer had when the last run was planned: image_id. Their features stay."""
+        return catalog.removed_images(self._root, self._manifests)
 
     @cached_property
     def _quarantines(self) -> list[pa.Table]:

@@ -3,7 +3,7 @@
 from pipeline.errors import AccessDeniedError, SinkError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import CommitRecord
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 def commit_unit(root: Folder, record: CommitRecord) -> CommitRecord:

@@ -12,7 +12,7 @@ from pipeline.featureset.fingerprint import differences, fingerprint
 from pipeline.featureset.records import FeatureSetRecord, TableFile
 from pipeline.featureset.schema import MapSpec, position_spec
 from pipeline.sinks.tables import write_table
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 def claim_feature_set(

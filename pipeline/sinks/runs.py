@@ -1,6 +1,7 @@
-"""A run comes to be: its plan is written under a name of its own, then its number is claimed create-if-absent."""
+"""A run comes to be and ends: its plan is written under a name of its own, then its number is claimed if absent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -8,26 +9,33 @@ import pyarrow as pa
 from pipeline.errors import RunConflictError, RunIncompleteError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import differences
-from pipeline.featureset.records import RunRecord
-from pipeline.sinks.tables import write_table
-from pipeline.storage import Folder
+from pipeline.featureset.records import Abandonment, Manifest, RunRecord, TableFile
+from pipeline.featureset.schema import PLAN
+from pipeline.sinks.tables import table_writer
+from pipeline.storage.folder import Folder
+
+
+def standing_run(root: Folder) -> RunRecord | None:
+    """The last run if it is open; None when every run is sealed or abandoned."""
+    runs = catalog.run_numbers(root)
+    if not runs or catalog.run_end(root, runs[-1]) is not None:
+        return None
+    return catalog.run_record(root, runs[-1])
 
 
 def open_run(root: Folder, source: Mapping[str, Any]) -> RunRecord | None:
-    """The last run if it is not sealed; None when there is no open run.
+    """The last run if it is open; None when there is no open run.
 
     Raises:
         RunConflictError: the open run embeds another source.
     """
-    runs = catalog.run_numbers(root)
-    if not runs or catalog.manifest(root, runs[-1]) is not None:
-        return None
-    record = catalog.run_record(root, runs[-1])
-    if record.source != dict(source):
+    record = standing_run(root)
+    if record is not None and record.source != dict(source):
         changes = "; ".join(differences(record.source, source))
         raise RunConflictError(
-            f"run {record.run} of {root.uri} is not finished and embeds another source ({changes}): "
-            "finish it with its own command first, or use another sink.uri"
+            f"run {record.run} of {root.uri} is not finished and embeds another source ({changes}): finish it with its "
+            f"own command, or give it up with jobs/abandon.py sink.uri={root.uri} run={record.run}, "
+            "or use another sink.uri"
         )
     return record
 
@@ -37,7 +45,16 @@ def next_run(root: Folder) -> int:
     return max(catalog.run_numbers(root), default=0) + 1
 
 
-def claim_run(root: Folder, *, run: int, fingerprint: str, source: Mapping[str, Any], plan: pa.Table) -> RunRecord:
+def claim_run(
+    root: Folder,
+    *,
+    run: int,
+    fingerprint: str,
+    source: Mapping[str, Any],
+    plan: Iterable[pa.Table],
+    images_per_unit: int,
+    removed: TableFile | None = None,
+) -> RunRecord:
     """Writes the plan and claims its run number; of two claims at once one wins and both get it.
 
     Args:
@@ -45,26 +62,50 @@ def claim_run(root: Folder, *, run: int, fingerprint: str, source: Mapping[str, 
         run: from `next_run` before the planning began, so that a run begun meanwhile is met here, not doubled.
         fingerprint: of the feature set.
         source: what makes two sources the same.
-        plan: one row a unit.
+        plan: one row a unit, a few thousand to a table; each table becomes a row group.
+        images_per_unit: of every unit but the last.
+        removed: from `write_removed`.
 
     Raises:
         RunConflictError: another command has begun this run for another source.
         RunIncompleteError: another command has begun and sealed it meanwhile, so this plan is out of date.
         SinkError, AccessDeniedError: cannot be written.
     """
-    file = write_table(root, paths.run_table(run, "plan"), plan)
-    num_images = int(pa.compute.sum(pa.compute.list_value_length(plan["image_id"])).as_py() or 0)
+    num_images = 0
+    with table_writer(root, paths.run_table(run, "plan"), PLAN) as writer:
+        for units in plan:
+            writer.append(units)
+            num_images += int(pa.compute.sum(pa.compute.list_value_length(units["image_id"])).as_py() or 0)
     record = RunRecord(
         run=run,
         fingerprint=fingerprint,
         source=dict(source),
-        plan=file,
+        plan=writer.file,
         num_images=num_images,
-        num_units=plan.num_rows,
+        num_units=writer.file.num_rows,
+        images_per_unit=images_per_unit,
+        removed=removed,
     )
     if root.create(paths.run_record(run), record.to_bytes()):
         return record
     standing = open_run(root, source)
     if standing is None:
-        raise RunIncompleteError(f"run {run} of {root.uri} was begun and sealed by another command; run this one again")
+        raise RunIncompleteError(f"run {run} of {root.uri} was begun and ended by another command; run this one again")
+    return standing
+
+
+def abandon_run(root: Folder, run: int) -> Manifest | Abandonment:
+    """Ends an open run without sealing it; what it committed counts for nothing. Returns how the run ended.
+
+    Raises:
+        FeatureSetError: there is no such run.
+        SinkError, AccessDeniedError: cannot be written.
+    """
+    catalog.run_record(root, run)
+    abandoned_at = datetime.now(UTC).isoformat(timespec="seconds")
+    end = Abandonment(run=run, token=paths.token(), abandoned_at=abandoned_at)
+    if root.create(paths.manifest(run), end.to_bytes()):
+        return end
+    standing = catalog.run_end(root, run)
+    assert standing is not None, "it was there a moment ago, and nothing deletes it"
     return standing

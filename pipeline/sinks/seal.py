@@ -1,117 +1,233 @@
-"""A run ends: the index, shard and quarantine tables are written, then one manifest makes the run readable."""
+"""A run ends: the index, shard and quarantine tables are written, then one manifest makes the run readable.
 
-from collections.abc import Iterable, Iterator
+Only commits are read for it, many at a time; that the shards they name are there is looked up in one listing.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.errors import FeatureSetError, RunIncompleteError, SinkError
+from pipeline.errors import FeatureSetError, RunIncompleteError, SinkError, TooManyFailedError
 from pipeline.featureset import catalog, paths
-from pipeline.featureset.records import CommitRecord, Manifest, RunRecord, TableFile
-from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, INDEX, QUARANTINE, SHARDS
-from pipeline.sinks.tables import table_writer, write_table
-from pipeline.storage import Folder
+from pipeline.featureset.index import index_table
+from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord
+from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
+from pipeline.sinks.tables import TableWriter, table_writer
+from pipeline.storage.folder import Folder
 
-# Rows to a row group of the index.
+# Rows to a row group of the index, and commits that are on their way at once.
 _INDEX_ROWS = 10_000
+_NUM_READERS = 32
+
+_DAMAGED = "ShardDamaged"
 
 
-def seal_run(root: Folder, run: RunRecord) -> Manifest:
+def seal_run(
+    root: Folder,
+    run: RunRecord,
+    *,
+    max_failed_share: float | None = None,
+    damaged_units: frozenset[int] = frozenset(),
+) -> Manifest:
     """Seals the run if every unit is committed and every planned image accounted for.
 
+    Args:
+        root: the feature set.
+        run: the run.
+        max_failed_share: quarantined images of the planned ones that are allowed, 0 to 1; None allows all.
+        damaged_units: units whose shards were found damaged; their images are sealed as quarantined, so that a
+            later run embeds them again.
+
     Raises:
-        RunIncompleteError: units or images are missing.
+        RunIncompleteError: units or images are missing, or the run was abandoned.
+        TooManyFailedError: more images are quarantined than allowed; the run stays open.
         FeatureSetError: a committed shard is missing or not what its commit says.
         SinkError, AccessDeniedError: cannot be written.
     """
-    commits = [_commit(root, run, unit) for unit in range(run.num_units)]
-    shards = [commit.shard for commit in commits if commit.shard]
-    quarantine = [row.model_dump() for commit in commits for row in commit.quarantine]
-    tables: dict[str, Any] = {
-        "index": _write_index(root, run, commits),
-        "shards": write_table(root, paths.run_table(run.run, "shards"), _shards_table(shards)),
-        "quarantine": write_table(
-            root, paths.run_table(run.run, "quarantine"), pa.Table.from_pylist(quarantine, schema=QUARANTINE)
-        ),
-    }
-    manifest = Manifest(
-        run=run.run,
-        fingerprint=run.fingerprint,
-        num_planned=run.num_images,
-        num_embedded=run.num_images - len(quarantine),
-        num_quarantined=len(quarantine),
-        size_bytes=sum(shard.size_bytes for shard in shards),
-        sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        **tables,
-    )
-    root.create(paths.manifest(run.run), manifest.to_bytes())
-    standing = catalog.manifest(root, run.run)
+    standing = catalog.run_end(root, run.run)
+    if standing is None:
+        manifest = _write_tables(root, run, _SealedUnits(root, run, damaged_units))
+        check_failed_share(manifest.num_quarantined, run, max_failed_share)
+        root.create(paths.manifest(run.run), manifest.to_bytes())
+        standing = catalog.run_end(root, run.run)
     if standing is None:
         raise SinkError(f"{root.uri_of(paths.manifest(run.run))} was written and is gone; something deletes there")
+    if not isinstance(standing, Manifest):
+        raise RunIncompleteError(f"run {run.run} of {root.uri} was abandoned; run this command again for a new run")
     return standing
 
 
-def _commit(root: Folder, run: RunRecord, unit: int) -> CommitRecord:
-    commit = catalog.commit_record(root, run.run, unit)
-    if commit is None:
-        raise RunIncompleteError(f"unit {unit} of run {run.run} is not committed yet; run the same command again")
-    if commit.fingerprint != run.fingerprint:
-        raise FeatureSetError(f"unit {unit} of run {run.run} carries the fingerprint of other settings")
-    return commit
+def check_failed_share(num_failed: int, run: RunRecord, max_failed_share: float | None) -> None:
+    """Refuses to go on with a run of which more than the allowed share has failed for certain.
+
+    Raises:
+        TooManyFailedError: says how many, and what to do.
+    """
+    if max_failed_share is not None and num_failed > max_failed_share * run.num_images:
+        raise TooManyFailedError(
+            f"{num_failed} of {run.num_images} images of run {run.run} failed, more than "
+            f"run.max_failed_share={max_failed_share:g} allows; its commits say why. Run this command with a larger "
+            "share, or mend the source and give this run up with jobs/abandon.py"
+        )
 
 
-def _shards_table(shards: list[TableFile]) -> pa.Table:
-    rows = [shard.model_dump() for shard in shards]
-    return pa.Table.from_pylist([{**row, "shard": row["name"]} for row in rows], schema=SHARDS)
+class _SealedUnits:
+    """The commits of a run in the order of the plan, each checked against it."""
 
+    def __init__(self, root: Folder, run: RunRecord, damaged_units: frozenset[int]) -> None:
+        self._root, self._run, self._damaged = root, run, damaged_units
+        self._sizes = _ShardSizes(root, run)
 
-def _write_index(root: Folder, run: RunRecord, commits: list[CommitRecord]) -> TableFile:
-    planned = catalog.read_table(root, run.plan, ["image_id"])["image_id"]
-    with table_writer(root, paths.run_table(run.run, "index"), INDEX) as writer:
-        for rows in _index_rows(root, zip(commits, planned, strict=True)):
-            writer.append(rows)
-    return writer.file
+    def __iter__(self) -> Iterator[CommitRecord]:
+        with ThreadPoolExecutor(_NUM_READERS) as pool:
+            waiting: deque[tuple[Future[CommitRecord], pa.ListScalar]] = deque()
+            for unit, planned in enumerate(self._planned()):
+                waiting.append((pool.submit(self._commit, unit), planned))
+                if len(waiting) > 4 * _NUM_READERS:
+                    yield self._checked(*waiting.popleft())
+            while waiting:
+                yield self._checked(*waiting.popleft())
 
+    def _planned(self) -> Iterator[pa.ListScalar]:
+        with catalog.table_file(self._root, self._run.plan) as plan:
+            for batch in plan.iter_batches(columns=["image_id"], batch_size=4096):
+                yield from batch["image_id"]
 
-def _index_rows(root: Folder, units: Iterable[tuple[CommitRecord, pa.ListScalar]]) -> Iterator[pa.Table]:
-    """The index rows of every shard, a few thousand to a table so that row groups are worth reading."""
-    waiting: list[pa.Table] = []
-    for commit, planned in units:
-        rows = _rows_of(root, commit.shard) if commit.shard else INDEX.empty_table()
-        found = [*rows["image_id"].to_pylist(), *(row.image_id for row in commit.quarantine)]
-        if sorted(found) != sorted(planned.as_py()):
-            raise FeatureSetError(
-                f"unit {commit.unit} of run {commit.run} holds {len(found)} images that are not the "
-                f"{len(planned)} planned ones: {_sample(set(found) ^ set(planned.as_py()))}"
+    def _commit(self, unit: int) -> CommitRecord:
+        commit = catalog.commit_record(self._root, self._run.run, unit)
+        if commit is None:
+            raise RunIncompleteError(
+                f"unit {unit} of run {self._run.run} is not committed yet; run the same command again"
             )
-        waiting.append(rows)
-        if sum(table.num_rows for table in waiting) >= _INDEX_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+        return commit
+
+    def _checked(self, reading: Future[CommitRecord], planned: pa.ListScalar) -> CommitRecord:
+        commit, run = reading.result(), self._run.run
+        if commit.fingerprint != self._run.fingerprint:
+            raise FeatureSetError(f"unit {commit.unit} of run {run} carries the fingerprint of other settings")
+        found = [*commit.rows.image_id, *(row.image_id for row in commit.quarantine)]
+        wanted = planned.as_py()
+        if sorted(found) != sorted(wanted):
+            raise FeatureSetError(
+                f"unit {commit.unit} of run {run} holds {len(found)} images that are not the "
+                f"{len(wanted)} planned ones: {_sample(set(found) ^ set(wanted))}"
+            )
+        if commit.unit in self._damaged:
+            return without_shard(commit)
+        self._sizes.check(commit)
+        return commit
+
+
+class _ShardSizes:
+    """The sizes of a run's shards as the store lists them: the file of a commit must be among them.
+
+    One request for a thousand shards, where asking for each would be one apiece. Names begin with the unit's number,
+    so the listing goes along with the commits and nothing is kept.
+    """
+
+    def __init__(self, root: Folder, run: RunRecord) -> None:
+        self._root, self._folder = root, paths.shards(run.run)
+        self._listed = Folder(root.uri_of(self._folder), root.patience_s).files() if _exists(root, run) else iter(())
+        self._next = next(self._listed, None)
+
+    def check(self, commit: CommitRecord) -> None:
+        """Refuses a commit whose shard is not there whole; commits come in the order of their units.
+
+        Raises:
+            FeatureSetError: names the shard.
+        """
+        of_unit = {}
+        while self._next is not None and self._next.name[:9] <= f"{commit.unit:09d}":
+            of_unit[f"{self._folder}/{self._next.name}"] = self._next.size_bytes
+            self._next = next(self._listed, None)
+        if commit.shard is None or of_unit.get(commit.shard.name) == commit.shard.size_bytes:
+            return
+        found = of_unit.get(commit.shard.name)
+        what = "is missing" if found is None else f"has {found} bytes, its commit says {commit.shard.size_bytes}"
+        raise FeatureSetError(
+            f"committed shard {self._root.uri_of(commit.shard.name)} {what}; "
+            "jobs/repair.py with the overrides of this command embeds its images again"
+        )
+
+
+def _exists(root: Folder, run: RunRecord) -> bool:
+    return Folder(root.uri_of(paths.shards(run.run)), root.patience_s).is_folder()
+
+
+def without_shard(commit: CommitRecord) -> CommitRecord:
+    """The commit with its shard's images as quarantined: the shard is damaged."""
+    rows = [
+        QuarantineRow(
+            image_id=image_id,
+            uri=uri,
+            stage="encode",
+            error_class="transient",
+            error_type=_DAMAGED,
+            message="its shard was damaged before the run was sealed; a later run embeds it again",
+        )
+        for image_id, uri in zip(commit.rows.image_id, commit.rows.uri, strict=True)
+    ]
+    return commit.model_copy(update={"shard": None, "quarantine": (*commit.quarantine, *rows)})
+
+
+def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest:
+    """Writes the three tables of a run in one pass over its commits."""
+    with ExitStack() as stack:
+        index, shards, quarantine = (
+            _Gathering(stack.enter_context(table_writer(root, paths.run_table(run.run, kind), schema)), schema)
+            for kind, schema in (("index", INDEX), ("shards", SHARDS), ("quarantine", QUARANTINE))
+        )
+        size_bytes = 0
+        for commit in units:
+            index.add(index_table(commit))
+            quarantine.add(_table([row.model_dump() for row in commit.quarantine], QUARANTINE))
+            if commit.shard:
+                shards.add(_table([{**commit.shard.model_dump(), "shard": commit.shard.name}], SHARDS))
+                size_bytes += commit.shard.size_bytes
+        for table in (index, shards, quarantine):
+            table.write()
+    num_quarantined = quarantine.writer.file.num_rows
+    return Manifest(
+        run=run.run,
+        fingerprint=run.fingerprint,
+        num_planned=run.num_images,
+        num_embedded=run.num_images - num_quarantined,
+        num_quarantined=num_quarantined,
+        size_bytes=size_bytes,
+        sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        index=index.writer.file,
+        shards=shards.writer.file,
+        quarantine=quarantine.writer.file,
+    )
+
+
+class _Gathering:
+    """Small tables put together until a row group of them is worth reading."""
+
+    def __init__(self, writer: TableWriter, schema: pa.Schema) -> None:
+        self.writer, self._schema = writer, schema
+        self._waiting: list[pa.Table] = []
+        self._num_rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._num_rows += table.num_rows
+        if self._num_rows >= _INDEX_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        if self._waiting:
+            self.writer.append(pa.concat_tables(self._waiting))
+        self._waiting, self._num_rows = [], 0
+
+
+def _table(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _sample(image_ids: set[str]) -> str:
     return ", ".join(sorted(image_ids)[:3]) or "some are there twice"
-
-
-def _rows_of(root: Folder, shard: TableFile) -> pa.Table:
-    columns = [*(field.name for field in IMAGE_FIELDS), EMBEDDING.name]
-    try:
-        with root.open(shard.name) as stream:
-            found = pq.ParquetFile(stream, page_checksum_verification=True).read(columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FeatureSetError(f"committed shard {root.uri_of(shard.name)} cannot be read: {error}") from None
-    if found.num_rows != shard.num_rows:
-        raise FeatureSetError(
-            f"committed shard {root.uri_of(shard.name)} has {found.num_rows} rows, its commit says {shard.num_rows}"
-        )
-    located = {
-        "shard": pa.array([shard.name] * found.num_rows, pa.string()),
-        "row": pa.array(range(found.num_rows), pa.int32()),
-    }
-    arrays = [located[field.name] if field.name in located else found[field.name] for field in INDEX]
-    return pa.Table.from_arrays(arrays, schema=INDEX)

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset import paths
-from pipeline.featureset.records import FeatureSetRecord, TableFile
+from pipeline.featureset.index import index_rows
+from pipeline.featureset.records import FeatureSetRecord, IndexRows, TableFile
 from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, MapSpec, shard_schema
 from pipeline.sinks.tables import TableWriter, table_writer
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ShardWriter:
     def __init__(self, begin: Callable[[], TableWriter], schema: pa.Schema, maps: tuple[MapSpec, ...]) -> None:
         self._begin, self._schema, self._maps = begin, schema, maps
         self._writer: TableWriter | None = None
+        self._appended: list[EmbeddedImages] = []
 
     def append(self, images: EmbeddedImages) -> None:
         """Writes the images as rows, in order."""
@@ -47,11 +49,24 @@ class ShardWriter:
             self._writer = self._begin()
         table = pa.Table.from_arrays(columns, schema=self._schema)
         self._writer.append(table, row_group_size=1 if self._maps else None)
+        self._appended.append(replace(images, maps={}))  # the maps are written; they must not stay in memory
 
     @property
     def file(self) -> TableFile | None:
         """The finished shard; None if no image was written."""
         return self._writer.file if self._writer else None
+
+    @property
+    def rows(self) -> IndexRows:
+        """What the index will say of the images, in the order of the rows."""
+        if not self._appended:
+            return IndexRows()
+        return index_rows(
+            [image_id for images in self._appended for image_id in images.image_ids],
+            [uri for images in self._appended for uri in images.uris],
+            [size for images in self._appended for size in images.original_sizes],
+            np.concatenate([images.embeddings for images in self._appended]),
+        )
 
 
 @contextmanager

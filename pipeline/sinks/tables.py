@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.featureset.records import TableFile
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 class TableWriter:

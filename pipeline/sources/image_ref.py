@@ -1,18 +1,20 @@
-"""The reference to one image, and what every source promises."""
+"""References to images, many to an Arrow batch, and what every source promises."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import pyarrow as pa
 
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """One image: its id in the feature set, where its bytes are, and what changes when they do."""
-
-    image_id: str
-    uri: str
-    size_bytes: int
-    version: str
+# An image's id in the feature set, where its bytes are, how many, and what changes when they do ("" if nothing does).
+REFS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+    ]
+)
+REFS_AT_ONCE = 65_536
 
 
 class Source(Protocol):
@@ -24,11 +26,18 @@ class Source(Protocol):
     num_ignored: int
     """Files the last listing passed over because of their names."""
 
-    def refs(self) -> Iterator[ImageRef]:
-        """All images, in order.
+    def refs(self) -> Iterator[pa.RecordBatch]:
+        """All images, in order, as batches of `REFS`; never all of them at once.
 
         Raises:
             SourceError: the source is not there.
             AccessDeniedError: it may not be listed.
         """
         ...
+
+
+def refs_batch(rows: Sequence[tuple[str, str, int, str]]) -> pa.RecordBatch:
+    """A batch of `REFS` from its rows."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in REFS]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, REFS, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=REFS)

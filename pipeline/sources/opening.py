@@ -3,9 +3,16 @@
 from pipeline.sources.directory import IMAGE_SUFFIXES, DirectorySource
 from pipeline.sources.image_ref import Source
 from pipeline.sources.sample import SampleSource
+from pipeline.storage.trouble import PATIENCE_S
 
 
-def open_source(kind: str, uri: str | None, suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES) -> Source:
+def open_source(
+    kind: str,
+    uri: str | None,
+    suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> Source:
     """The source of that kind (`directory` or `sample`).
 
     Raises:
@@ -14,4 +21,4 @@ def open_source(kind: str, uri: str | None, suffixes: tuple[str, ...] | None = I
     if kind == "sample":
         return SampleSource()
     assert uri is not None, "the configuration is checked before"
-    return DirectorySource(uri, suffixes)
+    return DirectorySource(uri, suffixes, patience_s)

@@ -5,9 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.errors import SourceError
-from pipeline.sources.image_ref import ImageRef
-from pipeline.storage import Folder
+from pipeline.sources.image_ref import refs_batch
+from pipeline.storage.folder import Folder
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -38,11 +40,10 @@ class SampleSource:
             raise SourceError("source=sample needs scikit-image: pip install 'sam2-embed[sample]'")
         self._folder = Folder(Path(package.origin).parent / "data")
 
-    def refs(self) -> Iterator[ImageRef]:
-        """All photographs."""
-        shipped = {entry.name: entry for entry in self._folder.files()}
-        for name in PHOTOGRAPHS:
-            if name not in shipped:
-                raise SourceError(f"scikit-image came without {name}: reinstall it, or use source=directory")
-            # The package's files get new dates with every installation; their bytes stay the same.
-            yield ImageRef(name, self._folder.uri_of(name), shipped[name].size_bytes, str(shipped[name].size_bytes))
+    def refs(self) -> Iterator[pa.RecordBatch]:
+        """All photographs; without versions, since the package's files get new dates with every installation."""
+        sizes_bytes = {entry.name: entry.size_bytes for entry in self._folder.files()}
+        missing = [name for name in PHOTOGRAPHS if name not in sizes_bytes]
+        if missing:
+            raise SourceError(f"scikit-image came without {missing[0]}: reinstall it, or use source=directory")
+        yield refs_batch([(name, self._folder.uri_of(name), sizes_bytes[name], "") for name in PHOTOGRAPHS])

@@ -1,0 +1,50 @@
+"""The index rows of a unit between its commit, which is JSON, and the index of a sealed run, which is Arrow."""
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.featureset.records import CommitRecord, IndexRows
+from pipeline.featureset.schema import INDEX
+
+
+def index_rows(
+    image_ids: Sequence[str], uris: Sequence[str], sizes: Sequence[tuple[int, int]], embeddings: np.ndarray
+) -> IndexRows:
+    """The rows of a shard.
+
+    Args:
+        image_ids: in the order of the shard's rows.
+        uris: of the images.
+        sizes: (height, width) of the originals, in pixels.
+        embeddings: pooled vectors (N, D) float32.
+    """
+    vectors = np.ascontiguousarray(embeddings, dtype="<f4")
+    return IndexRows(
+        image_id=tuple(image_ids),
+        uri=tuple(uris),
+        original_height=tuple(height for height, _ in sizes),
+        original_width=tuple(width for _, width in sizes),
+        embedding=base64.b64encode(vectors.tobytes()).decode(),
+    )
+
+
+def index_table(commit: CommitRecord) -> pa.Table:
+    """The commit's rows as the index has them."""
+    if commit.shard is None:
+        return INDEX.empty_table()
+    rows, num_rows = commit.rows, len(commit.rows.image_id)
+    values = np.frombuffer(base64.b64decode(rows.embedding), "<f4")
+    offsets = pa.array(np.linspace(0, len(values), num_rows + 1, dtype=np.int32))
+    columns = {
+        "image_id": pa.array(rows.image_id, pa.string()),
+        "uri": pa.array(rows.uri, pa.string()),
+        "original_height": pa.array(rows.original_height, pa.int32()),
+        "original_width": pa.array(rows.original_width, pa.int32()),
+        "shard": pa.array([commit.shard.name] * num_rows, pa.string()),
+        "row": pa.array(range(num_rows), pa.int32()),
+        "embedding": pa.ListArray.from_arrays(offsets, pa.array(values)),
+    }
+    return pa.Table.from_arrays([columns[name] for name in INDEX.names], schema=INDEX)
