@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, HeadLostError, PipelineError
 from pipeline.execution.stopping import stop_on_sigterm
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -38,7 +38,9 @@ def run_job(name: str, job: Job) -> int:
     try:
         job(compose_values(name, overrides), overrides)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, HeadLostError):
+            os._exit(error.exit_code)  # Ray's threads crash at the end of a process whose head is gone
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what is committed stays, run the same command again to continue", file=sys.stderr)

@@ -7,7 +7,8 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
-│   └── StoreUnavailableError 75 an object store is in trouble: try again later
+│   ├── StoreUnavailableError 75 an object store is in trouble: try again later
+│   └── HeadLostError        75  the head of the Ray cluster is gone: start one, run the same command again
 ├── TooManyFailedError        3  look at the quarantined images, or allow more of them
 ├── RunConflictError         78  another run or other settings own the feature set
 ├── RunDrainedError         143  stopped on request: run the same command again
@@ -60,6 +61,10 @@ class RunIncompleteError(PipelineError):
 
 class StoreUnavailableError(RunIncompleteError, ConnectionError):
     """An object store did not answer, or not as it should, for as long as it was given; trying again may help."""
+
+
+class HeadLostError(RunIncompleteError):
+    """The head of the Ray cluster does not answer any more; the process had better end at once."""
 
 
 class TooManyFailedError(PipelineError):

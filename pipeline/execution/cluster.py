@@ -3,6 +3,7 @@
 Ray is kept quiet unless asked otherwise, and its errors become ours: one sentence, the value, what to do.
 """
 
+import atexit
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from ray.data import DataContext
 from ray.exceptions import RayError
 
 from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
+from pipeline.execution.head_watch import HeadWatch
 from pipeline.execution.resources import Node
 from pipeline.execution.stopping import stop_on_sigterm
 
@@ -34,6 +36,7 @@ class Cluster:
     def __init__(self, address: str | None, *, logs: bool) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._logs = logs
+        self._watch: HeadWatch | None = None
 
     def nodes(self) -> list[Node]:
         """The nodes there are to work on; asking for those of a local Ray does not start it.
@@ -69,6 +72,17 @@ class Cluster:
         # Only now: ray.init puts a handler of its own there.
         stop_on_sigterm()
         _set_ray_defaults(logs=self._logs)
+        self._watch = HeadWatch(ray.get_runtime_context().gcs_address)
+        self._watch.start()
+
+    def leave(self) -> None:
+        """Ends what was connected or started; of a lost head there is nothing to take leave of."""
+        if self._watch is not None:
+            self._watch.stop()
+        if self._watch is not None and self._watch.is_lost:
+            atexit.unregister(ray.shutdown)  # it would wait for the head
+        elif ray.is_initialized():
+            ray.shutdown()
 
 
 @contextmanager
@@ -80,12 +94,12 @@ def open_cluster(address: str | None, *, logs: bool) -> Iterator[Cluster]:
         RunIncompleteError: Ray gave up.
         PipelineError: whatever went wrong on a worker, as the error it was there.
     """
+    cluster = Cluster(address, logs=logs)
     try:
         with _our_errors():
-            yield Cluster(address, logs=logs)
+            yield cluster
     finally:
-        if ray.is_initialized():
-            ray.shutdown()
+        cluster.leave()
 
 
 def _this_machine() -> Node:

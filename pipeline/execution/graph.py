@@ -13,9 +13,9 @@ from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.resources import Placement
 from pipeline.execution.units import ReadUnits
 
-# An encoder that dies is replaced for ever (a pool of fixed size never refills otherwise); a unit that kills
-# its encoder three times ends the run, and the next one tries it again.
-_RESTARTS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 2}
+# An encoder that dies is replaced for ever (a pool of fixed size never refills otherwise). A unit is tried this often
+# before the run ends and the next one tries it again: until a dead node is known to be dead, tries fail at once.
+_RESTARTS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 20}
 
 
 def embed_units(
