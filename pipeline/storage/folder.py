@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
-from pipeline.storage.entry import FileEntry
+from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import LocalStore
 from pipeline.storage.other import ReadOnlyStore
 from pipeline.storage.trouble import PATIENCE_S
@@ -102,6 +102,26 @@ class Folder:
             SinkError, AccessDeniedError: it cannot be removed.
         """
         self._store.delete(name)
+
+    def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
+        """Uploads below this folder that writers began and neither finished nor gave up; local disk has none."""
+        return self._store.unfinished_uploads()
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Removes the parts of an upload; for `jobs/clean.py` alone. Its writer, if it lives, fails and tries again.
+
+        Raises:
+            SinkError, AccessDeniedError: they cannot be removed.
+        """
+        self._store.abort_upload(upload)
+
+    def now_s(self) -> float:
+        """The time by the clock that dates the files here, seconds since 1970; leaves nothing behind.
+
+        Raises:
+            SinkError, AccessDeniedError: the place cannot be written, which is how a file server is asked.
+        """
+        return self._store.now_s()
 
     def require_writable(self) -> None:
         """Looks whether files can be created here, if absent, without creating any that count.

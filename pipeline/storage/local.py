@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.storage.entry import FileEntry
+from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.trouble import as_sink_error
 
 STAGING = "staging"
@@ -70,6 +71,21 @@ class LocalStore:
         """Removes `name`; no harm if it is gone."""
         with as_sink_error(self.uri):
             Path(self._path(name)).unlink(missing_ok=True)
+
+    def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
+        """None: what local writers leave behind are files in `staging/`."""
+        return iter(())
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Nothing to do."""
+
+    def now_s(self) -> float:
+        """The time that a file made now gets: on a network disk that is the file server's, not this machine's."""
+        with as_sink_error(self.uri), tempfile.TemporaryFile(dir=self.root) as probe:
+            probe.write(b"now")
+            probe.flush()
+            os.fsync(probe.fileno())
+            return os.fstat(probe.fileno()).st_mtime
 
     def create(self, name: str, data: bytes) -> bool:
         """Creates `name` unless it is there."""

@@ -6,7 +6,7 @@ from typing import IO, Any, NoReturn
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.storage.entry import FileEntry
+from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import printable
 from pipeline.storage.trouble import store_errors
 
@@ -66,6 +66,18 @@ class ReadOnlyStore:
         self.require_writable()
 
     def delete(self, name: str) -> None:  # noqa: ARG002
+        """Refused."""
+        self.require_writable()
+
+    def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
+        """Refused."""
+        self.require_writable()
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:  # noqa: ARG002
+        """Refused."""
+        self.require_writable()
+
+    def now_s(self) -> float:
         """Refused."""
         self.require_writable()
 

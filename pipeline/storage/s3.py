@@ -7,13 +7,14 @@ back: the bytes that stand are ours, or somebody else's.
 import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, TypeVar, cast
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
-from pipeline.storage.entry import FileEntry
+from pipeline.errors import ConfigError, SinkError
+from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import STAGING
 from pipeline.storage.s3_client import S3Client, split_uri
 from pipeline.storage.s3_upload import S3Upload
@@ -98,6 +99,31 @@ class S3Store:
         with as_sink_error(self.uri):
             self._patiently(name, lambda: self._client.call("delete_object", **self._at(name)))
 
+    def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
+        """Uploads below the prefix that were begun and neither completed nor aborted, in the order of their names."""
+        prefix, marks = self._key(""), {}
+        while True:
+            page = self._listing("list_multipart_uploads", Prefix=prefix, **marks)
+            for item in page.get("Uploads", []):
+                yield UnfinishedUpload(item["Key"][len(prefix) :], item["UploadId"], item["Initiated"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Removes the parts of an upload; no harm if they are gone."""
+        with as_sink_error(self.uri), suppress(FileNotFoundError):
+            self.request("abort_multipart_upload", upload.name, UploadId=upload.token)
+
+    def now_s(self) -> float:
+        """The time as the store says it in the head of an answer."""
+        with as_sink_error(self.uri):
+            answer = self._listing("list_objects_v2", Prefix=self._key(""), MaxKeys=1)
+            said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+            if said is None:
+                raise SinkError(f"{self.uri} does not say what time it is, so the age of its files is not known")
+            return parsedate_to_datetime(said).timestamp()
+
     def create(self, name: str, data: bytes) -> bool:
         """Creates `name` unless it is there; sent once at a time and settled by reading back."""
         deadline = time.monotonic() + self._patience_s
@@ -180,15 +206,16 @@ class S3Store:
 
     def _pages(self, **arguments: Any) -> Iterator[dict[str, Any]]:
         while True:
-            page = patiently(
-                lambda: self._client.call("list_objects_v2", Bucket=self.bucket, **arguments),
-                self.uri,
-                self._patience_s,
-            )
+            page = self._listing("list_objects_v2", **arguments)
             yield page
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _listing(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        return patiently(
+            lambda: self._client.call(operation, Bucket=self.bucket, **arguments), self.uri, self._patience_s
+        )
 
     def _patiently(self, name: str, action: Callable[[], T]) -> T:
         return patiently(action, f"{self.uri}/{name}", self._patience_s)

@@ -1,0 +1,193 @@
+"""One decoder process as its parent sees it: started by exec, asked with a deadline, and killed when it passes.
+
+It says how a process was lost and whether it had begun the image; what follows from that is decided in `isolation`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import ImageError
+from pipeline.preprocessing.decoder_channel import Channel
+from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
+
+_START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
+_END_TIMEOUT_S = 5.0
+# The parent's own search path, so that the process finds the same packages wherever the parent has them from.
+_START = (
+    "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
+    "from pipeline.preprocessing.decoder_loop import main; main(**told)"
+)
+# All that the process inherits: what image bytes might get hold of must not open anybody's bucket.
+_INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
+_INHERITED_PREFIXES = ("ATEN_", "GLIBC_", "LC_", "LD_", "MALLOC_", "PYTHON")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class NotBegunError(Exception):
+    """The process ended before it had begun the image, which therefore has nothing to do with it."""
+
+
+class DecoderLostError(Exception):
+    """The process was lost over an image it had begun, or ran out of memory over it; `error_type` names how."""
+
+    def __init__(self, message: str, *, error_type: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image whose pixels are in their place: the original's height and width in pixels, and seconds by step."""
+
+    height: int
+    width: int
+    seconds: dict[str, float]
+
+
+class DecoderProcess:
+    """A process running `decoder_loop.main`; starts at once, and is waited for when it is first used.
+
+    Args:
+        side_px: side of the square that images are resized to, in pixels.
+        memory_bytes: what decoding one image may take.
+    """
+
+    def __init__(self, *, side_px: int, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._is_ready = False
+        self._channel = Channel()
+        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes}
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", _START, json.dumps(told)],
+                stdin=self._channel.their_socket,
+                stdout=self._channel.their_output,
+                stderr=self._channel.their_output,
+                env=_environment(),
+            )
+        finally:
+            self._channel.close_theirs()
+        self._finish = weakref.finalize(self, _finish, self._popen, self._channel)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked: it was not lost and not closed."""
+        return bool(self._finish.alive)
+
+    def close(self) -> None:
+        """Kills the process, if it still lives."""
+        self._finish()
+
+    def decode(self, encoded: int, place: tuple[int, int], *, timeout_s: float) -> Decoded:
+        """Decodes what the file `encoded` holds, and writes its pixels to a file at an offset in bytes.
+
+        Args:
+            encoded: descriptor of an image file.
+            place: descriptor of the file for pixels, and the offset in it.
+            timeout_s: how long decoding may take; then the process is killed.
+
+        Raises:
+            NotBegunError: the process ended before it began.
+            DecoderLostError: the process ended, had to be killed, or ran out of memory.
+            ImageError: the image cannot be decoded.
+            RuntimeError: the process cannot start, or a fault of this program, with its traceback.
+        """
+        if not self.is_open:
+            raise NotBegunError("was closed")
+        try:
+            self._wait_until_ready()
+            self._begin({"offset_bytes": place[1]}, (encoded, place[0]), timeout_s)
+            answer = self._answer(timeout_s)
+        except BaseException:  # also an interrupt: the next image must not be given this one's answer
+            self.close()
+            raise
+        return self._result(answer)
+
+    def _wait_until_ready(self) -> None:
+        if self._is_ready:
+            return
+        try:
+            self._channel.receive(_START_TIMEOUT_S)
+        except TimeoutError:
+            raise RuntimeError(f"the decoder process was not ready after {_START_TIMEOUT_S:g} s") from None
+        except EOFError:
+            how = self._how_it_ended()
+            if self._popen.returncode < 0:
+                raise NotBegunError(how) from None
+            raise RuntimeError(f"the decoder process cannot start: it {how}\n{self._channel.printed()}") from None
+        self._is_ready = True
+
+    def _begin(self, request: dict[str, Any], handles: tuple[int, int], timeout_s: float) -> None:
+        try:
+            self._channel.send(request, handles)
+            self._channel.receive(timeout_s)
+        except TimeoutError:
+            raise NotBegunError(f"did not answer for {timeout_s:g} s") from None
+        except EOFError:
+            raise NotBegunError(self._how_it_ended()) from None
+
+    def _answer(self, timeout_s: float) -> dict[str, Any]:
+        try:
+            return self._channel.receive(timeout_s)
+        except TimeoutError:
+            message = f"it was not decoded within {timeout_s:g} s"
+            raise DecoderLostError(message, error_type="DecodeTimeout") from None
+        except EOFError:
+            how, printed = self._how_it_ended(), self._channel.printed()
+            if OUT_OF_MEMORY.search(printed):
+                raise self._out_of_memory(f"its decoder {how}") from None
+            last_line = printed.rpartition("\n")[2][:200]
+            said = f", last saying {last_line!r}" if last_line else ""
+            raise DecoderLostError(f"its decoder {how}{said}", error_type="DecoderCrashed") from None
+
+    def _result(self, answer: dict[str, Any]) -> Decoded:
+        kind = answer.pop("kind")
+        if kind == "refused":
+            raise ImageError(answer.pop("message"), **answer)
+        if kind == "out of memory":
+            raise self._out_of_memory(answer["message"])
+        if kind == "failed":
+            raise RuntimeError(f"a fault of the decoder process, not of the image:\n{answer['message']}")
+        return Decoded(**answer)
+
+    def _out_of_memory(self, how: str) -> DecoderLostError:
+        gibibytes = self._memory_bytes / 2**30
+        message = f"it took more than {self._memory_bytes} bytes ({gibibytes:.1f} GiB) to decode ({how})"
+        return DecoderLostError(message, error_type="DecodeMemory")
+
+    def _how_it_ended(self) -> str:
+        """Waits for the end, which a closed socket announces."""
+        try:
+            code = self._popen.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            code = self._popen.wait()
+        if code >= 0:
+            return f"ended with exit code {code}"
+        known = {each.value: each.name for each in signal.Signals}
+        hint = ", as when the machine runs out of memory" if -code == signal.SIGKILL else ""
+        return f"died of {known.get(-code, f'signal {-code}')}{hint}"
+
+
+def _finish(popen: subprocess.Popen[bytes], channel: Channel) -> None:
+    popen.kill()
+    popen.wait()
+    channel.close()
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    return {**kept, **_ONE_THREAD}

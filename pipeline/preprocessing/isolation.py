@@ -1,0 +1,101 @@
+"""Decoding in a process of its own, so that an image that crashes, hangs or bloats its decoder costs no other image.
+
+An image is blamed only when it fails in two processes, the second a fresh one: the first may have been ended by
+somebody else, or spoiled by an earlier image.
+"""
+
+import threading
+
+from pipeline.errors import ImageError
+from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
+from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
+
+_MAX_STARTS = 5  # processes that end before they begin an image, in a row: then it is not by chance
+_ADVICE = {
+    "DecoderCrashed": "the image or its codec is broken: encode it anew, or leave it out",
+    "DecodeTimeout": "encode it anew, leave it out, or allow more seconds",
+    "DecodeMemory": "encode it anew in a smaller size, leave it out, or allow more bytes",
+}
+
+
+class IsolatedDecoder:
+    """Decodes and resizes in a child process, which lives on from image to image and is replaced when it dies.
+
+    Make it once in a process: the child takes a second or two to start, which the constructor does not wait for.
+
+    Args:
+        side_px: side of the square that images are resized to, in pixels.
+        timeout_s: how long one image may take.
+        memory_bytes: how much memory one image may take; the largest that Pillow admits (179 megapixels) takes 3.5 GB.
+    """
+
+    def __init__(self, *, side_px: int, timeout_s: float = 60.0, memory_bytes: int = 6 * 2**30) -> None:
+        self._side_px = side_px
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._memory = PixelMemory(side_px)
+        self._lock = threading.Lock()
+        self._process = self._start()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present child."""
+        return self._process.pid
+
+    def slots(self, count: int) -> PixelSlots:
+        """Room for `count` images of this decoder."""
+        return self._memory.slots(count)
+
+    def decode_into(self, data: bytes, slots: PixelSlots, place: int) -> Decoded:
+        """Decodes `data`; its pixels are then `slots.pixels_NCHW[place]`, equal to those of `preprocess`.
+
+        Returns:
+            The original's height and width in pixels, and the child's seconds by step: `decode` and `resize`.
+
+        Raises:
+            ImageError: stage `decode`; as `decode` raises it, or because the image twice ended its decoder
+                (`DecoderCrashed`), outlasted its time (`DecodeTimeout`) or its memory (`DecodeMemory`).
+            RuntimeError: the child cannot start, or a fault of this program, with its traceback.
+        """
+        if not 0 <= place < len(slots.pixels_NCHW):
+            raise IndexError(f"place {place} of {len(slots.pixels_NCHW)}")
+        with self._lock, file_of(data) as encoded:
+            where = (slots.handle, place * slots.slot_bytes)
+            try:
+                return self._try(encoded, where)
+            except DecoderLostError as error:
+                first = error
+            self._replace()
+            try:
+                return self._try(encoded, where)
+            except DecoderLostError as second:
+                if not self._process.is_open:
+                    self._replace()
+                raise _blame(first, second) from None
+
+    def close(self) -> None:
+        """Ends the child; decoding again would start another."""
+        self._process.close()
+
+    def _try(self, encoded: int, where: tuple[int, int]) -> Decoded:
+        """One try that counts: from a child that has begun the image."""
+        for _ in range(_MAX_STARTS):
+            try:
+                return self._process.decode(encoded, where, timeout_s=self._timeout_s)
+            except NotBegunError as error:
+                how = str(error)
+                self._replace()
+        raise RuntimeError(f"none of {_MAX_STARTS} decoder processes lived to begin an image; the last {how}")
+
+    def _replace(self) -> None:
+        self._process.close()
+        self._process = self._start()
+
+    def _start(self) -> DecoderProcess:
+        return DecoderProcess(side_px=self._side_px, memory_bytes=self._memory_bytes)
+
+
+def _blame(first: DecoderLostError, second: DecoderLostError) -> ImageError:
+    alike = str(first) == str(second)
+    how = f"tried twice, and both times {second}" if alike else f"tried twice: {first}; then {second}"
+    return ImageError(f"{how}; {_ADVICE[second.error_type]}", stage="decode", error_type=second.error_type)
