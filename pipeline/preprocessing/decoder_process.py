@@ -66,7 +66,7 @@ class DecoderProcess:
         try:
             self._popen = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", _START, json.dumps(told)],
-                stdin=self._channel.their_socket,
+                stdin=self._channel.their_socket.fileno(),
                 stdout=self._channel.their_output,
                 stderr=self._channel.their_output,
                 env=_environment(),

@@ -10,6 +10,8 @@ from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
 from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
 
+__all__ = ["IsolatedDecoder", "PixelSlots"]
+
 _MAX_STARTS = 5  # processes that end before they begin an image, in a row: then it is not by chance
 _ADVICE = {
     "DecoderCrashed": "the image or its codec is broken: encode it anew, or leave it out",
@@ -21,7 +23,8 @@ _ADVICE = {
 class IsolatedDecoder:
     """Decodes and resizes in a child process, which lives on from image to image and is replaced when it dies.
 
-    Make it once in a process: the child takes a second or two to start, which the constructor does not wait for.
+    Make it once in a process, in a thread that lives on, for the child dies with the one that started it. It takes a
+    second or two to start, which the constructor does not wait for.
 
     Args:
         side_px: side of the square that images are resized to, in pixels.

@@ -1,6 +1,7 @@
 """Memory that the decoder process reads encoded bytes from and writes pixels to, as nameless files of the kernel."""
 
 import fcntl
+import math
 import mmap
 import os
 import weakref
@@ -37,23 +38,23 @@ class PixelMemory:
 
     def __init__(self, side_px: int) -> None:
         self._shape = (3, side_px, side_px)
-        self._slot_bytes = 3 * side_px * side_px * np.dtype(np.float32).itemsize
+        self._slot_bytes = math.prod(self._shape) * np.dtype(np.float32).itemsize
         self._spare: deque[_SharedFile] = deque(maxlen=1)
 
     def slots(self, count: int) -> PixelSlots:
         """Slots for `count` images."""
         file = self._file(max(1, count) * self._slot_bytes)
-        values = np.frombuffer(file.memory, np.float32)
+        values = np.frombuffer(file.memory, np.float32, count * math.prod(self._shape))
         # Views of an array keep this one array alive, so that it goes last.
         weakref.finalize(values, self._spare.append, file).atexit = False
-        return PixelSlots(values.reshape(-1, *self._shape)[:count], self._slot_bytes, file.handle)
+        return PixelSlots(values.reshape(count, *self._shape), self._slot_bytes, file.handle)
 
     def _file(self, size_bytes: int) -> "_SharedFile":
         try:
             spare = self._spare.pop()
         except IndexError:
             return _SharedFile(size_bytes)
-        return spare if len(spare.memory) == size_bytes else _SharedFile(size_bytes)
+        return spare if len(spare.memory) >= size_bytes else _SharedFile(size_bytes)
 
 
 class _SharedFile:
