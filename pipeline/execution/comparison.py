@@ -6,6 +6,8 @@ Memory stays below a bound however many images there are; what does not fit goes
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -20,19 +22,36 @@ from pipeline.featureset.schema import REMOVED
 from pipeline.sources.image_ref import REFS
 from pipeline.storage.folder import Folder
 
-_MEMORY = "1GB"
+_MEMORY = "600MB"
 _ROWS_AT_ONCE = 100_000
+_BATCHES_AT_ONCE = 8
 
 _KNOWN = pa.schema([("image_id", pa.string()), ("version", pa.string()), ("run", pa.int32())])
 _FAILED = pa.schema([("image_id", pa.string()), ("run", pa.int32())])
 _CLASSES = {"none": [], "transient": ["transient"], "all": ["transient", "permanent"]}
 
+# Sums of hashes do not depend on the order; two of them, of 64 bits each, so that no two listings share both.
+# Another version of DuckDB may hash otherwise: then the long way is taken once.
+_DIGEST = "SELECT count(*), sum(hash(image_id, version)), sum(hash(version, image_id)) FROM listed"
+_TWICE = "SELECT image_id FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1"
+# For an image in several runs the last one counts.
+_LAST = "SELECT image_id, arg_max(version, run) AS version, max(run) AS run FROM known GROUP BY image_id"
+_TO_EMBED = """
+SELECT listed.image_id, uri, size_bytes, listed.version FROM listed LEFT JOIN state USING (image_id)
+WHERE state.version IS NULL OR state.version != listed.version
+   OR image_id IN (SELECT image_id FROM failed SEMI JOIN state USING (image_id, run))
+ORDER BY listed.image_id
+"""
+_GONE = "SELECT image_id FROM state ANTI JOIN listed USING (image_id) ORDER BY image_id"
+
 
 class Comparison:
-    """The listing of a source beside the last state of every image in a feature set."""
+    """The listing of a source beside the last state of every image in a feature set; made by `of`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, root: Folder, classes: list[str]) -> None:
+        self._connection, self._root, self._classes = connection, root, classes
+        self._sealed = catalog.sealed_runs(root)
+        self._has_state = False
 
     @classmethod
     @contextmanager
@@ -43,48 +62,60 @@ class Comparison:
             root: the feature set.
             refs: what the source lists.
             retry_quarantined: which quarantined images count as new: `none`, `transient` or `all`.
+        """
+        with tempfile.TemporaryDirectory(prefix="sam2-embed-plan-") as folder:
+            connection = duckdb.connect(str(Path(folder) / "plan.duckdb"))
+            try:
+                connection.execute(f"SET memory_limit='{_MEMORY}'; SET temp_directory='{folder}'")
+                connection.execute("SET preserve_insertion_order=false; SET enable_progress_bar=false")
+                _load(connection, "listed", REFS, refs)
+                yield cls(connection, root, _CLASSES[retry_quarantined])
+            finally:
+                connection.close()
+
+    @cached_property
+    def digest(self) -> str:
+        """What changes when the listing does: its length and a hash of all ids and versions, in whatever order."""
+        (sums,) = self._connection.execute(_DIGEST).fetchall()
+        return "-".join(str(value) for value in sums)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the source lists what it did when the last sealed run was planned, and nothing is to be retried."""
+        if not self._sealed or self._classes:
+            return False
+        return catalog.run_record(self._root, self._sealed[-1].run).listing == self.digest
+
+    def to_embed(self) -> Iterator[pa.RecordBatch]:
+        """The refs of all images that are new or changed, or are to be tried again; in the order of their ids.
 
         Raises:
             ConfigError: two images share an id.
         """
-        sealed = catalog.sealed_runs(root)
-        with tempfile.TemporaryDirectory(prefix="sam2-embed-plan-") as folder:
-            connection = duckdb.connect(str(Path(folder) / "plan.duckdb"))
-            try:
-                settings = f"memory_limit='{_MEMORY}'; SET temp_directory='{folder}'"
-                connection.execute(f"SET {settings}; SET preserve_insertion_order=false; SET enable_progress_bar=false")
-                _load(connection, "listed", REFS, refs)
-                _load(connection, "known", _KNOWN, _planned(root, sealed))
-                _load(connection, "failed", _FAILED, _failed(root, sealed, _CLASSES[retry_quarantined]))
-                _require_unique(connection)
-                connection.execute(_LAST_STATE)
-                yield cls(connection)
-            finally:
-                connection.close()
-
-    def to_embed(self) -> Iterator[pa.RecordBatch]:
-        """The refs of all images that are new or changed, or are to be tried again; in the order of their ids."""
+        for (image_id,) in self._connection.execute(_TWICE).fetchall():
+            raise ConfigError(f"two images have the id {image_id!r}; ids must be unique within a feature set")
         yield from self._batches(_TO_EMBED, REFS)
 
-    def removed(self) -> Iterator[pa.RecordBatch]:
+    def removed(self) -> pa.Table:
         """The ids that sealed runs hold and the source does not list any more, in order."""
-        yield from self._batches(_GONE, REMOVED)
+        return pa.Table.from_batches(self._batches(_GONE, REMOVED), REMOVED)
 
     def _batches(self, query: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        self._require_state()
         for batch in self._connection.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
-
-# For an image in several runs the last one counts.
-_LAST_STATE = """
-CREATE TABLE state AS SELECT image_id, arg_max(version, run) AS version, max(run) AS run FROM known GROUP BY image_id;
-CREATE TABLE retried AS SELECT image_id FROM failed SEMI JOIN state USING (image_id, run);
-"""
-_TO_EMBED = """
-SELECT listed.image_id, uri, size_bytes, listed.version FROM listed LEFT JOIN state USING (image_id)
-WHERE state.version IS NULL OR state.version != listed.version OR image_id IN (FROM retried) ORDER BY listed.image_id
-"""
-_GONE = "SELECT image_id FROM state ANTI JOIN listed USING (image_id) ORDER BY image_id"
+    def _require_state(self) -> None:
+        """Loads what sealed runs hold, once it is needed."""
+        if self._has_state:
+            return
+        self._has_state = True
+        _load(self._connection, "known", _KNOWN, _planned(self._root, self._sealed))
+        _load(self._connection, "failed", _FAILED, _failed(self._root, self._sealed, self._classes))
+        if len(self._sealed) > 1:
+            self._connection.execute(f"CREATE TABLE last AS {_LAST}; CREATE VIEW state AS FROM last")
+        else:
+            self._connection.execute("CREATE VIEW state AS FROM known")
 
 
 def _load(
@@ -92,11 +123,11 @@ def _load(
 ) -> None:
     """Fills a table batch by batch: DuckDB pulling them itself would hide their errors and hold back signals."""
     connection.register("arriving", schema.empty_table())
-    connection.execute(f"CREATE TABLE {table} AS FROM arriving; BEGIN")
-    for batch in batches:
-        connection.register("arriving", pa.Table.from_batches([batch]))
+    connection.execute(f"CREATE TABLE {table} AS FROM arriving")
+    arriving = iter(batches)
+    while together := list(islice(arriving, _BATCHES_AT_ONCE)):
+        connection.register("arriving", pa.Table.from_batches(together))
         connection.execute(f"INSERT INTO {table} FROM arriving")
-    connection.execute("COMMIT")
     connection.unregister("arriving")
 
 
@@ -120,9 +151,3 @@ def _failed(root: Folder, sealed: list[Manifest], classes: list[str]) -> Iterato
 
 def _run(manifest: Manifest, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(manifest.run, pa.int32()), count)
-
-
-def _require_unique(connection: duckdb.DuckDBPyConnection) -> None:
-    twice = connection.execute("SELECT image_id FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1").fetchone()
-    if twice:
-        raise ConfigError(f"two images have the id {twice[0]!r}; ids must be unique within a feature set")

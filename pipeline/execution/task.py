@@ -16,13 +16,13 @@ from pipeline.execution.plan import cut_units, images_per_unit
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
 from pipeline.featureset.records import FeatureSetRecord, RunRecord
-from pipeline.featureset.schema import REMOVED, MapSpec
+from pipeline.featureset.schema import MapSpec
 from pipeline.model.build import EncoderConfig, check_checkpoint, load_encoder_config, resolve_precision
 from pipeline.model.outputs import map_specs, position_encodings
 from pipeline.model.weights import Weights, local_copy, resolve_weights
 from pipeline.preprocessing.transform import DESCRIPTION
 from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
-from pipeline.sinks.runs import claim_run, next_run, open_run
+from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
 from pipeline.sources.opening import open_source
@@ -107,9 +107,11 @@ class Task:
             return self._begin(number, compared, settings=settings, size=size)
 
     def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:
+        if compared.is_unchanged:
+            return None
         plan = cut_units(compared.to_embed(), size)
         first = next(plan, None)
-        removed = pa.Table.from_batches(compared.removed(), REMOVED)
+        removed = compared.removed()
         if first is None and number == 1:
             raise SourceError(
                 f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
@@ -119,6 +121,7 @@ class Task:
             return None
         self.root.require_writable()
         record = self._claim(settings)
+        gone = write_table(self.root, paths.run_table(number, "removed"), removed) if removed.num_rows else None
         return claim_run(
             self.root,
             run=number,
@@ -126,7 +129,7 @@ class Task:
             source=self.source.description,
             plan=chain([] if first is None else [first], plan),
             images_per_unit=size,
-            removed=write_table(self.root, paths.run_table(number, "removed"), removed) if removed.num_rows else None,
+            listing=Listing(compared.digest, gone),
         )
 
     def _known_removed(self) -> pa.Table:

@@ -69,6 +69,7 @@ class RunRecord(Record):
 
     Attributes:
         images_per_unit: of every unit but the last.
+        listing: digest of what the source listed; another command that lists the same has nothing to do.
         removed: ids that earlier runs hold and the source no longer does; None if there are none.
     """
 
@@ -79,6 +80,7 @@ class RunRecord(Record):
     num_images: int
     num_units: int
     images_per_unit: int
+    listing: str | None = None
     removed: TableFile | None = None
 
     def num_images_of(self, unit: int) -> int:

@@ -1,6 +1,7 @@
 """A run comes to be and ends: its plan is written under a name of its own, then its number is claimed if absent."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,17 @@ from pipeline.featureset.records import Abandonment, Manifest, RunRecord, TableF
 from pipeline.featureset.schema import PLAN
 from pipeline.sinks.tables import table_writer
 from pipeline.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a listing of the source showed besides images to embed: its digest, and a table of ids that are gone."""
+
+    digest: str | None = None
+    removed: TableFile | None = None
+
+
+NO_LISTING = Listing()
 
 
 def standing_run(root: Folder) -> RunRecord | None:
@@ -53,7 +65,7 @@ def claim_run(
     source: Mapping[str, Any],
     plan: Iterable[pa.Table],
     images_per_unit: int,
-    removed: TableFile | None = None,
+    listing: Listing = NO_LISTING,
 ) -> RunRecord:
     """Writes the plan and claims its run number; of two claims at once one wins and both get it.
 
@@ -64,7 +76,7 @@ def claim_run(
         source: what makes two sources the same.
         plan: one row a unit, a few thousand to a table; each table becomes a row group.
         images_per_unit: of every unit but the last.
-        removed: from `write_removed`.
+        listing: what else the source showed.
 
     Raises:
         RunConflictError: another command has begun this run for another source.
@@ -84,7 +96,8 @@ def claim_run(
         num_images=num_images,
         num_units=writer.file.num_rows,
         images_per_unit=images_per_unit,
-        removed=removed,
+        listing=listing.digest,
+        removed=listing.removed,
     )
     if root.create(paths.run_record(run), record.to_bytes()):
         return record

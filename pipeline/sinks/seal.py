@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.errors import FeatureSetError, RunIncompleteError, SinkError, TooManyFailedError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.index import index_table
-from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord
+from pipeline.featureset.records import Abandonment, CommitRecord, Manifest, QuarantineRow, RunRecord
 from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
 from pipeline.sinks.tables import TableWriter, table_writer
 from pipeline.storage.folder import Folder
@@ -23,7 +23,7 @@ from pipeline.storage.folder import Folder
 _INDEX_ROWS = 10_000
 _NUM_READERS = 32
 
-_DAMAGED = "ShardDamaged"
+SHARD_DAMAGED = "ShardDamaged"
 
 
 def seal_run(
@@ -50,15 +50,29 @@ def seal_run(
     """
     standing = catalog.run_end(root, run.run)
     if standing is None:
-        manifest = _write_tables(root, run, _SealedUnits(root, run, damaged_units))
-        check_failed_share(manifest.num_quarantined, run, max_failed_share)
-        root.create(paths.manifest(run.run), manifest.to_bytes())
-        standing = catalog.run_end(root, run.run)
+        standing = _seal(root, run, max_failed_share=max_failed_share, damaged_units=damaged_units)
     if standing is None:
         raise SinkError(f"{root.uri_of(paths.manifest(run.run))} was written and is gone; something deletes there")
     if not isinstance(standing, Manifest):
         raise RunIncompleteError(f"run {run.run} of {root.uri} was abandoned; run this command again for a new run")
     return standing
+
+
+def _seal(
+    root: Folder, run: RunRecord, *, max_failed_share: float | None, damaged_units: frozenset[int]
+) -> Manifest | Abandonment | None:
+    """Writes the tables and creates the manifest; returns the end that stands."""
+    try:
+        manifest = _write_tables(root, run, _SealedUnits(root, run, damaged_units))
+    except FeatureSetError:
+        # Once a run has ended, what only it could still name may be cleaned away under a slow writer.
+        standing = catalog.run_end(root, run.run)
+        if standing is None:
+            raise
+        return standing
+    check_failed_share(manifest.num_quarantined, run, max_failed_share)
+    root.create(paths.manifest(run.run), manifest.to_bytes())
+    return catalog.run_end(root, run.run)
 
 
 def check_failed_share(num_failed: int, run: RunRecord, max_failed_share: float | None) -> None:
@@ -166,7 +180,7 @@ def without_shard(commit: CommitRecord) -> CommitRecord:
             uri=uri,
             stage="encode",
             error_class="transient",
-            error_type=_DAMAGED,
+            error_type=SHARD_DAMAGED,
             message="its shard was damaged before the run was sealed; a later run embeds it again",
         )
         for image_id, uri in zip(commit.rows.image_id, commit.rows.uri, strict=True)
