@@ -12,14 +12,7 @@ def embed(values: dict[str, Any], overrides: list[str]) -> None:
     from pipeline.config import job_config
     from pipeline.execution.preflight import check_places
 
-    choices, model = values.pop("choices"), values["model"]
-    values["model"] = {
-        "name": choices["model"],
-        "config": model["config"],
-        "checkpoint": model["checkpoint"],
-        "overrides": model_overrides(overrides),
-    }
-    config = job_config(values)
+    config = job_config(with_model(values, overrides))
     refuse_lost_sink(config.sink.uri)
     check_places(config)
 
@@ -28,6 +21,13 @@ def embed(values: dict[str, Any], overrides: list[str]) -> None:
     )  # torch and ray only for a command that makes sense
 
     print(embed_images(config).text())
+
+
+def with_model(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The values as configurations are checked: the model by its name, with the overrides that are its builder's."""
+    model = {key: values["model"][key] for key in ("config", "checkpoint")}
+    model |= {"name": values["choices"]["model"], "overrides": model_overrides(overrides)}
+    return {**{key: value for key, value in values.items() if key != "choices"}, "model": model}
 
 
 if __name__ == "__main__":

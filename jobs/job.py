@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,18 @@ _OF_ENCODER = re.compile(r"[+~]*model\.(?!(?:checkpoint|config)\b)")
 Job = Callable[[dict[str, Any], list[str]], None]
 
 
-def run_job(name: str, job: Job) -> int:
-    """Runs `job` on configs/<name>.yaml with the overrides of the command line; gives the exit code."""
+def run_job(name: str, job: Job, *, flags: Collection[str] = ()) -> int:
+    """Runs `job` on configs/<name>.yaml with the command line (overrides, and `flags` if any); gives the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     stop_on_sigterm()
     overrides = sys.argv[1:]
     if {"-h", "--help"} & set(overrides):
-        print((CONFIGS / f"{name}.yaml").read_text(), end="")
-        print("\n# choices: " + "; ".join(f"{group}={'|'.join(_choices(group))}" for group in _groups()))
+        print("\n".join(path.read_text() for path in _files(name)), end="")
+        print("".join(f"\n# choices: {group}={'|'.join(_choices(group))}" for group in _groups(name)))
         return 0
     try:
-        job(compose_values(name, overrides), overrides)
+        job(compose_values(name, [each for each in overrides if each not in flags]), overrides)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if isinstance(error, HeadLostError):
@@ -60,11 +60,12 @@ def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
         is_removal = override.startswith("~")
         if override.startswith("-") or not ("=" in override or is_removal) or override.lstrip("+~").startswith("hydra"):
             raise ConfigError(f"{override!r} is not an override: write field=value; --help shows the fields")
-    own = [_quoted(override) for override in overrides if not _OF_ENCODER.match(override)]
+    groups = _groups(name)
+    own = [_quoted(each) for each in overrides if not ("model" in groups and _OF_ENCODER.match(each))]
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             composed = compose(name, own, return_hydra_config=True)
-        choices = {group: composed.hydra.runtime.choices[group] for group in _groups()}
+        choices = {group: composed.hydra.runtime.choices[group] for group in groups}
         OmegaConf.set_struct(composed, value=False)
         del composed["hydra"]
         values = OmegaConf.to_container(composed, resolve=True)
@@ -103,8 +104,19 @@ def refuse_lost_sink(uri: str) -> None:
         )
 
 
-def _groups() -> list[str]:
-    return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+def _files(name: str) -> list[Path]:
+    """The configuration and those it is built on."""
+    based = [each for each in _defaults(CONFIGS / f"{name}.yaml") if isinstance(each, str) and each != "_self_"]
+    return [CONFIGS / f"{name}.yaml", *(file for each in based for file in _files(each))]
+
+
+def _groups(name: str) -> list[str]:
+    return sorted(group for file in _files(name) for one in _defaults(file) if isinstance(one, dict) for group in one)
+
+
+def _defaults(file: Path) -> list[Any]:
+    values: Any = OmegaConf.to_container(OmegaConf.load(file))
+    return list(values.get("defaults", []))
 
 
 def _choices(group: str) -> list[str]:
@@ -116,7 +128,7 @@ def _complaint(name: str, overrides: list[str], error: Exception) -> str:
     text = str(error)
     for override in overrides:
         group, _, choice = override.partition("=")
-        if group in _groups() and choice not in _choices(group):
+        if group in _groups(name) and choice not in _choices(group):
             return f"{override}: no such {group}; choices: {', '.join(_choices(group))}"
         field = group.lstrip("+~")
         if f"'{field}'" in text or f"override '{field}" in text:
@@ -127,7 +139,7 @@ def _complaint(name: str, overrides: list[str], error: Exception) -> str:
 def _meant(name: str, field: str) -> str:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         known = _fields(OmegaConf.to_container(compose(name)))
-    close = get_close_matches(field, [*known, *_groups()], n=1)
+    close = get_close_matches(field, [*known, *_groups(name)], n=1)
     return f"; did you mean {close[0]}" if close else ""
 
 

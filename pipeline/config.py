@@ -4,18 +4,21 @@ YAML becomes these dataclasses at the door; below it travel plain keyword argume
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 
+T = TypeVar("T")
+
 _STRICT = ConfigDict(extra="forbid")
 
 StorageDtype = Literal["float16", "float32"]
 Features = Literal["fpn", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
@@ -98,16 +101,71 @@ class JobConfig:
     run: RunConfig = RunConfig()
 
 
+@dataclass(frozen=True, config=_STRICT)
+class RepairConfig(JobConfig):
+    """What the repair job was told: what the embed job was, and how far to look for what is broken."""
+
+    level: Level = "full"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class VerifyConfig:
+    """Which feature set to look at, and how far: each level does what the ones before it do."""
+
+    sink: SinkConfig
+    level: Level = "sizes"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CleanConfig:
+    """Which feature set to clean; what is younger is left alone whatever it is."""
+
+    sink: SinkConfig
+    older_than_hours: Annotated[float, Field(ge=1)] = 72.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AbandonConfig:
+    """Which run of which feature set to give up."""
+
+    sink: SinkConfig
+    run: PositiveInt
+
+
+J = TypeVar("J", bound=JobConfig)
+
+
 def job_config(values: Mapping[str, Any]) -> JobConfig:
-    """The checked configuration from plain values.
+    """The checked configuration of the embed job from plain values.
+
+    Raises:
+        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+    """
+    return _with_places(checked(JobConfig, values))
+
+
+def repair_config(values: Mapping[str, Any]) -> RepairConfig:
+    """The checked configuration of the repair job from plain values.
+
+    Raises:
+        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+    """
+    return _with_places(checked(RepairConfig, values))
+
+
+def checked(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The configuration of that kind from plain values.
 
     Raises:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
     try:
-        config = TypeAdapter(JobConfig).validate_python(dict(values))
+        return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError("; ".join(_complaint(item) for item in error.errors())) from None
+
+
+def _with_places(config: J) -> J:
     if config.source.kind == "sample" and config.source.uri:
         raise ConfigError(f"source.uri={config.source.uri!r} has no meaning with source=sample; use source=directory")
     if config.source.kind == "directory" and not config.source.uri:

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset import paths
-from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord
-from pipeline.featureset.schema import PLAN, MapSpec
+from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord, TableFile
+from pipeline.featureset.schema import PLAN, REMOVED, MapSpec
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.feature_sets import claim_feature_set
-from pipeline.sinks.runs import claim_run, next_run
+from pipeline.sinks.runs import Listing, claim_run, next_run
 from pipeline.sinks.seal import seal_run
 from pipeline.sinks.shards import EmbeddedImages, shard_writer
-from pipeline.storage import Folder
+from pipeline.sinks.tables import write_table
+from pipeline.storage.folder import Folder
 
 FINE = MapSpec("fpn_0", 0, (4, 8, 6), "float16", 4)
 COARSE = MapSpec("fpn_1", 1, (5, 4, 3), "float16", 8)
@@ -54,8 +55,8 @@ def quarantine_row(image_id: str) -> QuarantineRow:
     )
 
 
-def plan_of(units: Sequence[Sequence[str]], version: str = "1") -> pa.Table:
-    """The plan of the image ids of each unit."""
+def plan_of(units: Sequence[Sequence[str]], version: str = "1", first: int = 0) -> pa.Table:
+    """The plan of the image ids of each unit, which are numbered from `first`."""
     rows = [
         {
             "unit": unit,
@@ -64,25 +65,35 @@ def plan_of(units: Sequence[Sequence[str]], version: str = "1") -> pa.Table:
             "size_bytes": [len(each) for each in ids],
             "version": [version for _ in ids],
         }
-        for unit, ids in enumerate(units)
+        for unit, ids in enumerate(units, start=first)
     ]
     return pa.Table.from_pylist(rows, schema=PLAN)
 
 
 class SmallSet:
-    """A feature set below `path` that is written run by run, as an embed command writes it."""
+    """A feature set at a path or URI that is written run by run, as an embed command writes it."""
 
-    def __init__(self, path: Path, maps: tuple[MapSpec, ...] = MAPS) -> None:
-        self.uri = str(path)
-        self.root = Folder(path)
+    def __init__(self, place: Path | str, maps: tuple[MapSpec, ...] = MAPS) -> None:
+        self.root = Folder(place)
+        self.uri = self.root.uri
         self.maps = maps
         self.positions = {spec.column: map_values("position", spec) for spec in maps}
         self.record = claim_feature_set(self.root, settings=SETTINGS, maps=maps, positions=self.positions)
 
-    def begin(self, units: Sequence[Sequence[str]], version: str = "1") -> RunRecord:
-        """Plans and claims a run of these units."""
-        number, plan = next_run(self.root), plan_of(units, version)
-        return claim_run(self.root, run=number, fingerprint=self.record.fingerprint, source=SOURCE, plan=plan)
+    def begin(
+        self, units: Sequence[Sequence[str]], version: str = "1", *, removed: Sequence[str] | None = None
+    ) -> RunRecord:
+        """Plans and claims a run of these units, for a source that does not list the `removed` images any more."""
+        number = next_run(self.root)
+        return claim_run(
+            self.root,
+            run=number,
+            fingerprint=self.record.fingerprint,
+            source=SOURCE,
+            plan=[plan_of([ids], version, unit) for unit, ids in enumerate(units)],
+            images_per_unit=max(map(len, units), default=1),
+            listing=Listing(removed=None if removed is None else self._write_removed(number, removed)),
+        )
 
     def commit(
         self, run: RunRecord, unit: int, ids: Sequence[str], *, bad: Sequence[str] = (), version: str = "1"
@@ -99,13 +110,21 @@ class SmallSet:
             token=paths.token(),
             fingerprint=fingerprint,
             shard=shard.file,
+            rows=shard.rows,
             quarantine=tuple(quarantine_row(image_id) for image_id in ids if image_id in bad),
         )
         return commit_unit(self.root, record)
 
-    def embed(self, units: Sequence[Sequence[str]], *, bad: Sequence[str] = (), version: str = "1") -> Manifest:
+    def embed(
+        self,
+        units: Sequence[Sequence[str]],
+        *,
+        bad: Sequence[str] = (),
+        version: str = "1",
+        removed: Sequence[str] | None = None,
+    ) -> Manifest:
         """A whole run: plan, every unit, seal."""
-        run = self.begin(units, version)
+        run = self.begin(units, version, removed=removed)
         for unit, ids in enumerate(units):
             self.commit(run, unit, ids, bad=bad, version=version)
         return seal_run(self.root, run)
@@ -119,6 +138,10 @@ class SmallSet:
             maps={spec.column: np.stack([map_values(each, spec, version) for each in ids]) for spec in self.maps},
             embeddings=np.stack([pooled_values(image_id, version) for image_id in ids]),
         )
+
+    def _write_removed(self, run: int, image_ids: Sequence[str]) -> TableFile:
+        table = pa.Table.from_arrays([pa.array(image_ids, pa.string())], schema=REMOVED)
+        return write_table(self.root, paths.run_table(run, "removed"), table)
 
 
 def flip_byte(path: Path, *offsets: int) -> None:

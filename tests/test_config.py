@@ -51,6 +51,19 @@ def test_what_is_left_out_takes_its_default():
     assert config.features.storage_dtype == "float16"
     assert (config.execution.precision, config.execution.device) == ("auto", "auto")
     assert config.execution.ray_logs is False
+    assert (config.execution.decode_timeout_s, config.execution.decode_memory_gib) == (60.0, 6.0)
+    assert config.execution.patience_s == 300.0
+    assert (config.run.retry_quarantined, config.run.max_failed_share) == ("none", None)
+
+
+@pytest.mark.parametrize("share", [None, 0, 0.05, 1])
+def test_a_share_is_between_none_and_all(share: float | None):
+    values = {**VALUES, "run": {"retry_quarantined": "transient", "max_failed_share": share}}
+    assert job_config(values).run.max_failed_share == share
+
+
+def test_no_patience_is_allowed():
+    assert job_config(with_field("execution.patience_s", 0)).execution.patience_s == 0
 
 
 def test_a_configuration_cannot_be_changed_afterwards():
@@ -75,14 +88,21 @@ def test_a_configuration_cannot_be_changed_afterwards():
         ("execution.images_per_unit", 1.5, "valid integer"),
         ("execution.images_per_batch", "many", "valid integer"),
         ("execution.ray_logs", "maybe", "valid boolean"),
+        ("execution.decode_timeout_s", 0, "greater than 0"),
+        ("execution.decode_memory_gib", -1, "greater than 0"),
+        ("execution.patience_s", -0.5, "greater than or equal to 0"),
         ("execution.wrokers", 3, "unexpected"),
+        ("run", {"retry_quarantined": "some"}, "'none', 'transient' or 'all'"),
+        ("run", {"max_failed_share": 1.5}, "less than or equal to 1"),
+        ("run", {"max_failed_share": -0.1}, "greater than or equal to 0"),
         ("modle", {}, "unexpected"),
     ],
 )
 def test_a_bad_field_gives_one_line_naming_field_and_value(field: str, value: Any, says: str):
     message = complaint(with_field(field, value))
     assert "\n" not in message
-    assert message.startswith(f"{field}={value!r}: "), message
+    named = f"{field}={value!r}" if field != "run" else "run.{}={!r}".format(*next(iter(value.items())))
+    assert message.startswith(f"{named}: "), message
     assert says in message
 
 

@@ -40,7 +40,8 @@ def test_exit_codes_are_those_of_the_shell():
     codes = {kind.__name__: kind.exit_code for kind in LEAVES}
     assert codes["ConfigError"] == codes["CheckpointError"] == codes["SourceError"] == 64
     assert codes["SinkError"] == 73
-    assert codes["RunIncompleteError"] == 75
+    assert codes["RunIncompleteError"] == codes["StoreUnavailableError"] == codes["HeadLostError"] == 75
+    assert codes["TooManyFailedError"] == 3
     assert codes["AccessDeniedError"] == 77
     assert codes["RunConflictError"] == 78
     assert codes["RunDrainedError"] == 143
@@ -70,6 +71,10 @@ def test_a_missing_image_is_a_key_error_that_reads_as_a_sentence():
         raise ImageNotFoundError("no image 'a.jpg'")
     assert str(caught.value) == "no image 'a.jpg'"  # KeyError alone would print it in quotes
     assert isinstance(caught.value, FeatureSetError)
+
+
+def test_a_store_in_trouble_is_trouble_to_whoever_waits_for_connections():
+    assert issubclass(errors.StoreUnavailableError, ConnectionError)
 
 
 def test_a_bad_source_or_checkpoint_is_a_bad_configuration():

@@ -1,14 +1,8 @@
-"""What a source lists now against what sealed runs hold, compared by DuckDB on disk: no id is a Python object.
+"""What a source lists now against what sealed runs hold, compared by DuckDB on disk: no id is a Python object."""
 
-Memory stays below a bound however many images there are; what does not fit goes to a temporary file.
-"""
-
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
 from typing import Self
 
 import duckdb
@@ -19,12 +13,9 @@ from pipeline.errors import ConfigError
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest
 from pipeline.featureset.schema import REMOVED
+from pipeline.maintenance.scratch import create, load, rows_of, scratch_database
 from pipeline.sources.image_ref import REFS
 from pipeline.storage.folder import Folder
-
-_MEMORY = "600MB"
-_ROWS_AT_ONCE = 100_000
-_BATCHES_AT_ONCE = 8
 
 _KNOWN = pa.schema([("image_id", pa.string()), ("version", pa.string()), ("run", pa.int32())])
 _FAILED = pa.schema([("image_id", pa.string()), ("run", pa.int32())])
@@ -63,15 +54,10 @@ class Comparison:
             refs: what the source lists.
             retry_quarantined: which quarantined images count as new: `none`, `transient` or `all`.
         """
-        with tempfile.TemporaryDirectory(prefix="sam2-embed-plan-") as folder:
-            connection = duckdb.connect(str(Path(folder) / "plan.duckdb"))
-            try:
-                connection.execute(f"SET memory_limit='{_MEMORY}'; SET temp_directory='{folder}'")
-                connection.execute("SET preserve_insertion_order=false; SET enable_progress_bar=false")
-                _load(connection, "listed", REFS, refs)
-                yield cls(connection, root, _CLASSES[retry_quarantined])
-            finally:
-                connection.close()
+        with scratch_database() as connection:
+            create(connection, "listed", REFS)
+            load(connection, "listed", refs)
+            yield cls(connection, root, _CLASSES[retry_quarantined])
 
     @cached_property
     def digest(self) -> str:
@@ -94,41 +80,27 @@ class Comparison:
         """
         for (image_id,) in self._connection.execute(_TWICE).fetchall():
             raise ConfigError(f"two images have the id {image_id!r}; ids must be unique within a feature set")
-        yield from self._batches(_TO_EMBED, REFS)
+        self._require_state()
+        yield from rows_of(self._connection, _TO_EMBED, REFS)
 
     def removed(self) -> pa.Table:
         """The ids that sealed runs hold and the source does not list any more, in order."""
-        return pa.Table.from_batches(self._batches(_GONE, REMOVED), REMOVED)
-
-    def _batches(self, query: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         self._require_state()
-        for batch in self._connection.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        return pa.Table.from_batches(rows_of(self._connection, _GONE, REMOVED), REMOVED)
 
     def _require_state(self) -> None:
         """Loads what sealed runs hold, once it is needed."""
         if self._has_state:
             return
         self._has_state = True
-        _load(self._connection, "known", _KNOWN, _planned(self._root, self._sealed))
-        _load(self._connection, "failed", _FAILED, _failed(self._root, self._sealed, self._classes))
+        create(self._connection, "known", _KNOWN)
+        load(self._connection, "known", _planned(self._root, self._sealed))
+        create(self._connection, "failed", _FAILED)
+        load(self._connection, "failed", _failed(self._root, self._sealed, self._classes))
         if len(self._sealed) > 1:
             self._connection.execute(f"CREATE TABLE last AS {_LAST}; CREATE VIEW state AS FROM last")
         else:
             self._connection.execute("CREATE VIEW state AS FROM known")
-
-
-def _load(
-    connection: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
-) -> None:
-    """Fills a table batch by batch: DuckDB pulling them itself would hide their errors and hold back signals."""
-    connection.register("arriving", schema.empty_table())
-    connection.execute(f"CREATE TABLE {table} AS FROM arriving")
-    arriving = iter(batches)
-    while together := list(islice(arriving, _BATCHES_AT_ONCE)):
-        connection.register("arriving", pa.Table.from_batches(together))
-        connection.execute(f"INSERT INTO {table} FROM arriving")
-    connection.unregister("arriving")
 
 
 def _planned(root: Folder, sealed: list[Manifest]) -> Iterator[pa.RecordBatch]:

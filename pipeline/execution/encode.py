@@ -94,7 +94,8 @@ class EncodeAndWrite:
 
     def _receipt(self, decoded: DecodedUnit) -> Receipt:
         watch = Stopwatch(decoded.seconds)
-        commit = catalog.commit_record(self._root, self._sink.run, decoded.unit)
+        with watch.step("commit"):
+            commit = catalog.commit_record(self._root, self._sink.run, decoded.unit)
         if commit is None and decoded.is_committed:
             raise SinkError(f"the commit of unit {decoded.unit} was there a moment ago; something deletes in the sink")
         return Receipt.of(commit or self._commit(decoded, watch), watch.seconds)

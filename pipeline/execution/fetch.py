@@ -65,11 +65,12 @@ class FetchAndDecode:
         """Reads and decodes the images of the unit in the block's one row."""
         row = block.to_pylist()[0]
         decoder = _decoder(self._side_px, self._limits)
-        root = Folder(self._sink_uri, self._patience_s)
-        if catalog.commit_record(root, self._run, row["unit"]) is not None:
+        watch = Stopwatch()
+        with watch.step("commit"):
+            standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
+        if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
         listed = [_Listed(*each) for each in zip(row["image_id"], row["uri"], row["version"], strict=True)]
-        watch = Stopwatch()
         fetched = _fetch_all(listed, self._patience_s, watch)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []

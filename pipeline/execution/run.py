@@ -6,7 +6,9 @@ What is wrong with the command shows before Ray starts and before any image is r
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from pipeline.config import ExecutionConfig, JobConfig
 from pipeline.errors import RunDrainedError, RunIncompleteError
@@ -41,20 +43,34 @@ def embed(config: JobConfig) -> RunSummary:
         TooManyFailedError: more images failed than `run.max_failed_share` allows.
         SinkError, AccessDeniedError: the sink cannot be written.
     """
-    began, watch = time.monotonic(), Stopwatch()
-    task, execution = Task.of(config), config.execution
+    began = time.monotonic()
+    task, size, retried = Task.of(config), config.execution.images_per_unit, config.run.retry_quarantined
+    choose = partial(task.open_run, num_images=size, retry_quarantined=retried)
+    return embed_run(task, config, choose=choose, began=began) or _nothing_to_do(task, time.monotonic() - began)
+
+
+def embed_run(
+    task: Task, config: JobConfig, *, choose: Callable[[dict[str, Any]], RunRecord | None], began: float
+) -> RunSummary | None:
+    """Embeds what is left of a run and seals it; None if there is no run.
+
+    Args:
+        task: what the command names.
+        config: of the command.
+        choose: gives the run to work on, for the settings.
+        began: when the work on it began, by the monotonic clock, in seconds.
+
+    Raises:
+        PipelineError: as `embed`, or what `choose` raised.
+    """
+    watch, execution = Stopwatch(), config.execution
     with open_cluster(execution.ray_address, logs=execution.ray_logs) as cluster:
         placement = place_encoders(cluster.nodes(), device=execution.device, num_encoders=execution.num_encoders)
         with watch.step("plan"):
-            run = task.open_run(
-                task.settings(config, placement.device),
-                execution.images_per_unit,
-                retry_quarantined=config.run.retry_quarantined,
-            )
+            run = choose(task.settings(config, placement.device))
         if run is None:
-            return _nothing_to_do(task, time.monotonic() - began)
-        work = _Work(task, run, config, placement)
-        work.embed_remaining(cluster, watch)
+            return None
+        _Work(task, run, config=config, placement=placement).embed_remaining(cluster, watch)
     with watch.step("seal"):
         manifest = seal_run(task.root, run, max_failed_share=config.run.max_failed_share)
     return _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
@@ -63,7 +79,7 @@ def embed(config: JobConfig) -> RunSummary:
 class _Work:
     """The units of a run that are not committed yet, and what it takes to commit them."""
 
-    def __init__(self, task: Task, run: RunRecord, config: JobConfig, placement: Placement) -> None:
+    def __init__(self, task: Task, run: RunRecord, *, config: JobConfig, placement: Placement) -> None:
         self._task, self._run, self._placement = task, run, placement
         self._execution: ExecutionConfig = config.execution
         self._max_failed_share = config.run.max_failed_share

@@ -97,10 +97,9 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
     Raises:
         FeatureSetError: the file is missing, or its bytes are not those that were written.
     """
-    try:
-        data = root.read(file.name)
-    except FileNotFoundError:
-        raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged") from None
+    data = _bytes(root, file.name)
+    if data is None:
+        raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged")
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise FeatureSetError(
             f"{root.uri_of(file.name)} is damaged: {len(data)} bytes whose sha256 is not {file.sha256[:12]}..."

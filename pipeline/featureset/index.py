@@ -11,7 +11,7 @@ from pipeline.featureset.schema import INDEX
 
 
 def index_rows(
-    image_ids: Sequence[str], uris: Sequence[str], sizes: Sequence[tuple[int, int]], embeddings: np.ndarray
+    image_ids: Sequence[str], uris: Sequence[str], sizes: Sequence[tuple[int, int]], *, embeddings: np.ndarray
 ) -> IndexRows:
     """The rows of a shard.
 

@@ -36,8 +36,8 @@ class Failures:
         num_failed = self._counts.total()
         if max_share is None or not num_failed:
             return
-        looks_bad = self._num_images >= _ENOUGH_IMAGES and num_failed > max_share * self._num_images
-        if looks_bad or num_failed > max_share * num_planned:
+        looks_bad = self._num_images >= _ENOUGH_IMAGES and num_failed / self._num_images > max_share
+        if looks_bad or num_failed / num_planned > max_share:
             reasons = ", ".join(f"{count} {name}" for name, count in self._counts.most_common(5))
             raise TooManyFailedError(
                 f"{num_failed} of the first {self._num_images} images failed ({reasons}), more than "

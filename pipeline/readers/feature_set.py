@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import FeatureSetError, ImageNotFoundError
+from pipeline.errors import AccessDeniedError, FeatureSetError, ImageNotFoundError, StoreUnavailableError
 from pipeline.featureset import catalog
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import FeatureSetRecord, Manifest
@@ -65,6 +65,7 @@ class FeatureSet:
         Raises:
             ImageNotFoundError: not in the set; says why it was quarantined, or which ids come close.
             FeatureSetError: its shard is missing or damaged.
+            AccessDeniedError, StoreUnavailableError: its shard cannot be read.
             TypeError: an id is a string.
         """
         if not isinstance(image_id, str):
@@ -167,6 +168,10 @@ class FeatureSet:
                 return file.read(columns).slice(row, 1)
         except FileNotFoundError:
             raise FeatureSetError(f"shard {self._root.uri_of(shard)} is missing; the feature set is damaged") from None
+        except PermissionError as error:
+            raise AccessDeniedError(f"no permission to read {self._root.uri_of(shard)}: {error.strerror}") from error
+        except StoreUnavailableError:
+            raise
         except (OSError, pa.ArrowInvalid) as error:
             raise FeatureSetError(f"shard {self._root.uri_of(shard)} is damaged: {error}") from None
 

@@ -81,7 +81,7 @@ def check_failed_share(num_failed: int, run: RunRecord, max_failed_share: float 
     Raises:
         TooManyFailedError: says how many, and what to do.
     """
-    if max_failed_share is not None and num_failed > max_failed_share * run.num_images:
+    if max_failed_share is not None and num_failed and num_failed / run.num_images > max_failed_share:
         raise TooManyFailedError(
             f"{num_failed} of {run.num_images} images of run {run.run} failed, more than "
             f"run.max_failed_share={max_failed_share:g} allows; its commits say why. Run this command with a larger "

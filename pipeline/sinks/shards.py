@@ -65,7 +65,7 @@ class ShardWriter:
             [image_id for images in self._appended for image_id in images.image_ids],
             [uri for images in self._appended for uri in images.uris],
             [size for images in self._appended for size in images.original_sizes],
-            np.concatenate([images.embeddings for images in self._appended]),
+            embeddings=np.concatenate([images.embeddings for images in self._appended]),
         )
 
 

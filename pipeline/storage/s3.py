@@ -4,7 +4,6 @@ An answer that leaves open what happened (412 after a lost answer, 409, 5xx, tim
 back: the bytes that stand are ours, or somebody else's.
 """
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +12,11 @@ from typing import IO, Any, TypeVar, cast
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError, SinkError
+from pipeline.errors import ConfigError, SinkError, StoreUnavailableError
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import STAGING
 from pipeline.storage.s3_client import S3Client, split_uri
+from pipeline.storage.s3_reader import S3Reader
 from pipeline.storage.s3_upload import S3Upload
 from pipeline.storage.trouble import as_sink_error, patiently, unavailable, waits
 
@@ -56,7 +56,7 @@ class S3Store:
         for page in self._pages(Prefix=prefix):
             items = page.get("Contents", [])
             if items and items[0]["Key"] in firsts:
-                raise ConnectionError(errno.EIO, f"the listing gave {items[0]['Key']} twice", self.uri)
+                raise StoreUnavailableError(f"{self.uri}: the listing gave {items[0]['Key']} twice; try again later")
             firsts.update(item["Key"] for item in items[:1])
             for item in items:
                 name = item["Key"][len(prefix) :]
@@ -80,14 +80,11 @@ class S3Store:
 
     def open(self, name: str) -> pa.NativeFile:
         """A seekable reader of `name`; each read is one request."""
-        path = f"{self.bucket}/{self._key(name)}"
-        file_system = self._client.file_system
+        return pa.PythonFile(S3Reader(self, name), mode="r")
 
-        def begin() -> Any:
-            self._client.call("head_object", **self._at(name))
-            return file_system.open(path, "rb", cache_type="none")
-
-        return pa.PythonFile(self._patiently(name, begin), mode="r")
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of `name` from one offset to before another."""
+        return self._patiently(name, lambda: self._client.get(**self._at(name), Range=f"bytes={start}-{end - 1}"))
 
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`."""
@@ -101,7 +98,8 @@ class S3Store:
 
     def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
         """Uploads below the prefix that were begun and neither completed nor aborted, in the order of their names."""
-        prefix, marks = self._key(""), {}
+        prefix = self._key("")
+        marks: dict[str, str] = {}
         while True:
             page = self._listing("list_multipart_uploads", Prefix=prefix, **marks)
             for item in page.get("Uploads", []):

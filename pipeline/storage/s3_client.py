@@ -1,6 +1,7 @@
 """Requests to S3 by the names of its API, through s3fs: one client that retries a little, one that never does.
 
-A create-if-absent must not be retried below us: a retry that meets its own first write is told that it lost.
+A create-if-absent must not be retried below us: a retry that meets its own first write is told that it lost. What
+cannot be helped is that aiohttp sends a PUT once more when its connection breaks.
 """
 
 import errno
@@ -19,9 +20,10 @@ class S3Client:
     """Requests of one process; cheap to make, s3fs shares the connections."""
 
     def __init__(self) -> None:
-        self.file_system = S3FileSystem(config_kwargs=_MODERATE, use_listings_cache=False)
+        self._moderate = S3FileSystem(config_kwargs=_MODERATE, use_listings_cache=False)
         self._once = S3FileSystem(config_kwargs=_ONCE, use_listings_cache=False)
-        self._once.retries = 1
+        # s3fs would try each of botocore's tries five times over; whoever calls us is patient.
+        self._moderate.retries = self._once.retries = 1
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """The answer to a request that may be sent several times.
@@ -30,11 +32,11 @@ class S3Client:
             OSError: as `store_errors` says it.
         """
         with store_errors(_uri(arguments)):
-            answer: dict[str, Any] = self.file_system.call_s3(operation, **arguments)
+            answer: dict[str, Any] = self._moderate.call_s3(operation, **arguments)
             return answer
 
     def call_once(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to a request that is sent once.
+        """The answer to a request that is sent once, or twice by aiohttp if it is a PUT whose connection broke.
 
         Raises:
             OSError: as `store_errors` says it; after ConnectionError or TimeoutError nobody knows what was done.
@@ -50,7 +52,7 @@ class S3Client:
             OSError: as `store_errors` says it; a body that ends too early is a ConnectionError.
         """
         with store_errors(_uri(arguments)):
-            return bytes(sync(self.file_system.loop, _get, self.file_system, arguments))
+            return bytes(sync(self._moderate.loop, _get, self._moderate, arguments))
 
 
 def split_uri(uri: str) -> tuple[str, str]:

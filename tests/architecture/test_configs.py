@@ -10,9 +10,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"
 sys.path.insert(0, str(REPOSITORY / "jobs"))
 
+from embed import with_model  # noqa: E402
 from job import compose_values, model_overrides  # noqa: E402
 
-from pipeline.config import job_config  # noqa: E402
+from pipeline.config import (  # noqa: E402
+    AbandonConfig,
+    CleanConfig,
+    VerifyConfig,
+    checked,
+    job_config,
+    repair_config,
+)
 from pipeline.errors import ConfigError  # noqa: E402
 
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIGS.glob("*/*.yaml"))]
@@ -71,6 +79,70 @@ def test_a_bad_override_is_one_line_that_says_what_to_do(override, said):
 )
 def test_a_path_means_itself_whatever_it_holds(path):
     assert compose_values("embed", [f"source.uri={path}"])["source"]["uri"] == path
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "fields"),
+    [
+        (VerifyConfig, ["level=full"], {"level": "full"}),
+        (CleanConfig, ["older_than_hours=1.5"], {"older_than_hours": 1.5}),
+        (AbandonConfig, ["run=3"], {"run": 3}),
+    ],
+)
+def test_the_configuration_of_every_small_job_composes_into_a_checked_one(kind, overrides, fields):
+    values = compose_values(kind.__name__.removesuffix("Config").lower(), [*overrides, "sink.uri=/a (1)/b"])
+    assert values.pop("choices") == {}
+    config = checked(kind, values)
+    assert config.sink.uri == "/a (1)/b"
+    assert {field: getattr(config, field) for field in fields} == fields
+
+
+def test_a_repair_takes_what_the_embed_job_takes_and_a_level():
+    overrides = ["source=sample", "model=hiera_debug", "model.checkpoint=random", "model.neck.fuse_type=avg"]
+    values = with_model(compose_values("repair", [*overrides, "level=sizes"]), overrides)
+    config = repair_config(values)
+    assert (config.level, config.source.kind, config.model.name) == ("sizes", "sample", "hiera_debug")
+    assert config.model.overrides == ("neck.fuse_type=avg",)
+    assert repair_config({key: value for key, value in values.items() if key != "level"}).level == "full"
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments", "said"),
+    [
+        ("verify", ["levl=full"], "did you mean level"),
+        ("verify", ["level=fall"], "'counts', 'sizes', 'footers' or 'full'"),
+        ("verify", ["model=hiera_debug"], "there is no field model"),
+        ("verify", ["model.neck.fuse_type=avg"], "there is no field model.neck.fuse_type"),
+        ("clean", ["older_than_hour=5"], "did you mean older_than_hours"),
+        ("clean", ["older_than_hours=0.99", "--yes"], "greater than or equal to 1"),
+        ("abandon", ["runs=3"], "did you mean run"),
+        ("abandon", [], "run is missing"),
+        ("repair", ["source=sampel"], "choices: directory, sample"),
+        *((job, ["--yes"], "'--yes' is not an override") for job in ("embed", "verify", "repair", "abandon")),
+    ],
+)
+def test_every_job_refuses_in_one_line_what_it_does_not_know(job, arguments, said):
+    command = [sys.executable, f"jobs/{job}.py", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 64, done
+    assert len(done.stderr.splitlines()) == 1, done
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("verify", ["level: sizes", "sink:"]),
+        ("clean", ["older_than_hours: 72", "--yes"]),
+        ("abandon", ["run: null"]),
+        ("repair", ["level: full", "images_per_unit", "model=hiera_debug|"]),
+    ],
+)
+def test_every_job_has_help(job, words):
+    shown = subprocess.run(
+        [sys.executable, f"jobs/{job}.py", "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    assert [word for word in words if word not in shown] == []
 
 
 def test_help_shows_every_field_and_choice():

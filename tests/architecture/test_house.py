@@ -87,7 +87,26 @@ def test_readme_names_only_files_that_are_there():
 # Where the pieces meet: shown by whole runs, in tests/integration.
 WIRING = {"execution/run.py", "execution/graph.py"}
 # Protocols and tables that the tests of their users exercise.
-WITHOUT_BEHAVIOUR = {"sources/image_ref.py"}
+WITHOUT_BEHAVIOUR = {"storage/entry.py"}
+
+
+# The verbs themselves, in the storage room, and the one place that uses them.
+DELETING = {"delete": "storage/folder.py", "abort_upload": "storage/folder.py"}
+
+
+def test_nothing_is_deleted_but_by_cleaning():
+    calls = {
+        (str(path.relative_to(REPOSITORY / "pipeline")), node.func.attr)
+        for path in (REPOSITORY / "pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DELETING
+    }
+    assert calls - {(place, verb) for verb, place in DELETING.items()} == {
+        ("maintenance/clean.py", "delete"),
+        ("maintenance/clean.py", "abort_upload"),
+    }
+    requests = [path for path in CODE if re.search("delete_object|abort_multipart_upload", path.read_text())]
+    assert {path.parent.name for path in requests} == {"storage"}
 
 
 def test_tests_mirror_the_code():

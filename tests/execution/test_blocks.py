@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
+from pipeline.featureset.records import CommitRecord, TableFile
 from tests.small_set import quarantine_row
 
 IMAGES = [DecodedImage("cats/1.jpg", "/data/cats/1.jpg", 480, 640), DecodedImage("é😀\n", "/data/x", 1, 2)]
@@ -25,6 +26,12 @@ def test_a_unit_comes_back_from_its_block(num_images: int):
     assert (arrived.unit, arrived.images) == (7, IMAGES[:num_images])
     assert arrived.quarantine == sent.quarantine
     assert arrived.seconds == {"fetch": 0.5, "decode": 1.25}
+    assert not arrived.is_committed
+
+
+def test_a_unit_that_somebody_else_has_committed_says_so():
+    sent = DecodedUnit(7, [], unit(0).pixels_NCHW, [], is_committed=True)
+    assert DecodedUnit.from_block(sent.to_block()).is_committed
 
 
 def test_a_unit_is_one_row_so_that_ray_cannot_split_it():
@@ -59,8 +66,40 @@ def test_a_block_survives_the_wire_and_a_slice():
 
 
 def test_a_receipt_comes_back_from_its_row_and_is_small():
-    receipt = Receipt(unit=3, num_embedded=60, num_quarantined=4, size_bytes=10**9, seconds={"encode": 12.5})
+    receipt = Receipt(
+        unit=3,
+        is_committed=True,
+        num_embedded=60,
+        num_quarantined=4,
+        size_bytes=10**9,
+        failures={"TruncatedImage": 3, "NotAnImage": 1},
+        example="é😀.jpg: it ends early",
+        seconds={"encode": 12.5},
+    )
     block = receipt.to_block()
     assert block.num_rows == 1
     assert Receipt.from_row(block["receipt"][0].as_py()) == receipt
     assert block.nbytes < 1000
+
+
+def test_a_receipt_tells_what_a_commit_holds_and_why_images_failed():
+    rows = [quarantine_row("a.jpg"), quarantine_row("b.jpg").model_copy(update={"error_type": "NotAnImage"})]
+    commit = CommitRecord(
+        run=1,
+        unit=3,
+        token="t",  # noqa: S106  no secret
+        fingerprint="f",
+        shard=TableFile(name="s", num_rows=5, size_bytes=1234, sha256="0"),
+        quarantine=(*rows, quarantine_row("c.jpg")),
+    )
+    receipt = Receipt.of(commit, {"write": 1.5})
+    assert (receipt.unit, receipt.is_committed, receipt.num_embedded, receipt.num_quarantined) == (3, True, 5, 3)
+    assert receipt.failures == {"TruncatedImage": 2, "NotAnImage": 1}
+    assert receipt.example == "a.jpg: a.jpg ends too early"
+    assert (receipt.size_bytes, receipt.seconds) == (1234, {"write": 1.5})
+
+
+def test_a_receipt_of_a_unit_without_a_shard_or_without_failures():
+    commit = CommitRecord(run=1, unit=0, token="t", fingerprint="f", shard=None, quarantine=())  # noqa: S106
+    receipt = Receipt.of(commit, {})
+    assert (receipt.num_embedded, receipt.size_bytes, receipt.failures, receipt.example) == (0, 0, {}, "")

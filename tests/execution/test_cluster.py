@@ -6,7 +6,14 @@ import pytest
 import ray
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
-from pipeline.errors import PipelineError, RunIncompleteError, SinkError
+from pipeline.errors import (
+    AccessDeniedError,
+    FeatureSetError,
+    PipelineError,
+    RunIncompleteError,
+    SinkError,
+    StoreUnavailableError,
+)
 from pipeline.execution.cluster import open_cluster
 
 
@@ -16,13 +23,15 @@ def _through_ray(error: Exception) -> Exception:
     return pickle.loads(pickle.dumps(wrapped)).as_instanceof_cause()  # noqa: S301
 
 
-def test_an_error_of_ours_comes_back_as_itself():
+@pytest.mark.parametrize("kind", [SinkError, StoreUnavailableError, AccessDeniedError, FeatureSetError])
+def test_an_error_of_ours_comes_back_as_itself(kind: type[PipelineError]):
     advice = "\nFailed to apply UDF transform after 1/1 attempts\nTo change retry attempts, ..."
     with (
-        pytest.raises(SinkError, match=r"^cannot write below /full: No space left$"),
+        pytest.raises(kind, match=r"^cannot write below /full: No space left$") as caught,
         open_cluster(None, logs=False),
     ):
-        raise _through_ray(SinkError("cannot write below /full: No space left" + advice))
+        raise _through_ray(kind("cannot write below /full: No space left" + advice))
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize("error", [WorkerCrashedError(), _through_ray(RuntimeError("CUDA error"))])

@@ -1,23 +1,29 @@
 """Encoding, writing and committing a unit without Ray: idempotent, complete, and refusing what is not a number."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import pipeline
-from pipeline.errors import FeatureSetError
+from pipeline.errors import FeatureSetError, SinkError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
 from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSettings
 from pipeline.execution.plan import cut_units
 from pipeline.featureset import catalog
+from pipeline.featureset.index import index_table
 from pipeline.model.build import load_encoder_config
 from pipeline.model.outputs import map_specs, position_encodings
 from pipeline.model.weights import resolve_weights
 from pipeline.sinks.feature_sets import claim_feature_set
 from pipeline.sinks.runs import claim_run
 from pipeline.sinks.seal import seal_run
-from pipeline.sources.image_ref import ImageRef
-from pipeline.storage import Folder
+from pipeline.sources.image_ref import refs_batch
+from pipeline.storage.folder import Folder
+from tests.faults.faults import Answer, Reset
+from tests.small_set import quarantine_row
 
 NAMES = ["a.png", "b.png", "c.png"]
 
@@ -25,7 +31,7 @@ NAMES = ["a.png", "b.png", "c.png"]
 class Prepared:
     """A claimed run of one unit, and the step that works on it."""
 
-    def __init__(self, folder, *, kind="fpn", dtype="float16", images_per_batch=2, positions_off_by=0.0):
+    def __init__(self, folder, *, kind="fpn", dtype="float16", images_per_batch=2, positions_off_by=0.0, gate=None):
         config = load_encoder_config("hiera_debug")
         self.maps = map_specs(config.tree, side_px=64, kind=kind, dtype=dtype)
         stored = {
@@ -35,9 +41,11 @@ class Prepared:
         record = claim_feature_set(
             self.root, settings={"weights": {"kind": "random"}}, maps=self.maps, positions=stored
         )
-        plan = cut_units([ImageRef(name, f"/photos/{name}", 1, "1") for name in NAMES], 8)
-        self.run = claim_run(self.root, run=1, fingerprint=record.fingerprint, source={"kind": "test"}, plan=plan)
-        encoder = EncoderSettings(
+        plan = cut_units([refs_batch([(name, f"/photos/{name}", 1, "1") for name in NAMES])], 8)
+        self.run = claim_run(
+            self.root, run=1, fingerprint=record.fingerprint, source={"kind": "test"}, plan=plan, images_per_unit=8
+        )
+        self.encoder = EncoderSettings(
             tree=config.tree,
             weights=resolve_weights("random", config.name),
             device="cpu",
@@ -45,12 +53,15 @@ class Prepared:
             num_threads=1,
             images_per_batch=images_per_batch,
         )
-        self.step = EncodeAndWrite(encoder=encoder, sink=SinkSettings(self.root.uri, self.run.run, record))
+        self.sink = SinkSettings(self.root.uri, self.run.run, record, patience_s=30.0)
+        self.step = EncodeAndWrite(encoder=self.encoder, sink=self.sink, gate=gate)
 
     def encode(self, pixels_NCHW: np.ndarray) -> Receipt:
         images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
-        block = self.step(DecodedUnit(0, images, pixels_NCHW, [], {"decode": 1.0}).to_block())
-        return Receipt.from_row(block["receipt"][0].as_py())
+        return self.receipt(DecodedUnit(0, images, pixels_NCHW, [], {"decode": 1.0}))
+
+    def receipt(self, unit: DecodedUnit) -> Receipt:
+        return Receipt.from_row(self.step(unit.to_block())["receipt"][0].as_py())
 
     def opened(self):
         seal_run(self.root, self.run)
@@ -70,6 +81,7 @@ def test_what_is_stored_is_what_the_encoder_gives(tmp_path, pixels_NCHW, kind, d
     prepared = Prepared(tmp_path, kind=kind, dtype=dtype)
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.num_embedded, receipt.num_quarantined) == (3, 0)
+    assert receipt.is_committed
     assert receipt.seconds["decode"] == 1.0
     expected = pipeline.build_encoder("hiera_debug", checkpoint="random")(torch.tensor(pixels_NCHW))
     features = prepared.opened()
@@ -111,6 +123,7 @@ def test_features_that_are_not_finite_are_refused_image_by_image(tmp_path, pixel
     prepared = Prepared(tmp_path)
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.num_embedded, receipt.num_quarantined) == (2, 1)
+    assert receipt.failures == {"NonFiniteFeatures": 1}
     features = prepared.opened()
     assert features.image_ids == ["a.png", "c.png"]
     assert features.quarantine.to_pylist()[0] | {"message": ""} == {
@@ -134,3 +147,94 @@ def test_a_unit_without_a_good_image_is_committed_without_a_shard(tmp_path, pixe
 def test_position_encodings_of_another_encoder_are_refused(tmp_path, pixels_NCHW):
     with pytest.raises(FeatureSetError, match="not this encoder's"):
         Prepared(tmp_path, positions_off_by=1e-3).encode(pixels_NCHW)
+
+
+def test_a_commit_holds_what_the_index_needs(tmp_path, pixels_NCHW):
+    pixels_NCHW[0, 0, 0, 0] = np.inf
+    prepared = Prepared(tmp_path, images_per_batch=1)
+    prepared.encode(pixels_NCHW)
+    commit = catalog.commit_record(prepared.root, 1, 0)
+    index = index_table(commit)
+    assert index["image_id"].to_pylist() == ["b.png", "c.png"]
+    stored = pq.ParquetFile(tmp_path / commit.shard.name).read(["image_id", "uri", "original_height", "embedding"])
+    assert index.select(stored.column_names).to_pydict() == stored.to_pydict()
+
+
+def test_quarantine_rows_of_the_first_step_are_committed_with_the_unit(tmp_path, pixels_NCHW):
+    prepared = Prepared(tmp_path)
+    images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES[:2]]
+    receipt = prepared.receipt(DecodedUnit(0, images, pixels_NCHW[:2], [quarantine_row("c.png")]))
+    assert (receipt.num_embedded, receipt.num_quarantined) == (2, 1)
+    assert receipt.example == "c.png: c.png ends too early"
+    assert prepared.opened().quarantine["image_id"].to_pylist() == ["c.png"]
+
+
+def test_a_unit_that_somebody_else_has_committed_is_receipted_as_committed(tmp_path, pixels_NCHW):
+    prepared = Prepared(tmp_path)
+    done = DecodedUnit(0, [], pixels_NCHW[:0], [], is_committed=True)
+    with pytest.raises(SinkError, match="something deletes in the sink"):
+        prepared.receipt(done)
+    first = prepared.encode(pixels_NCHW)
+    again = prepared.receipt(done)
+    assert (again.is_committed, again.num_embedded, again.size_bytes) == (True, 3, first.size_bytes)
+
+
+class Door:
+    """A gate that counts."""
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.is_open, self.entered, self.left = is_open, 0, 0
+
+    def enter(self) -> bool:
+        self.entered += self.is_open
+        return self.is_open
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+def test_the_gate_is_told_of_every_unit_that_begins_and_ends_also_in_an_error(tmp_path, pixels_NCHW):
+    door = Door(is_open=True)
+    prepared = Prepared(tmp_path, gate=door)
+    assert prepared.encode(pixels_NCHW).is_committed
+    with pytest.raises(SinkError):
+        prepared.receipt(DecodedUnit(1, [], pixels_NCHW[:0], [], is_committed=True))
+    assert (door.entered, door.left) == (2, 2)
+
+
+def test_behind_a_closed_gate_nothing_is_done(tmp_path, pixels_NCHW):
+    door = Door(is_open=False)
+    prepared = Prepared(tmp_path, gate=door)
+    receipt = prepared.encode(pixels_NCHW)
+    assert (receipt.is_committed, receipt.num_embedded, receipt.num_quarantined) == (False, 0, 0)
+    assert (door.entered, door.left) == (0, 0)
+    assert catalog.committed_units(prepared.root, 1).tolist() == []
+    assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_unit_is_written_to_a_bucket_once_whatever_is_lost(place, store, pixels_NCHW):
+    prepared = Prepared(f"s3://{store.bucket}/set")
+    for operation in ("PutObject", "GetObject"):
+        store.proxy.install(Reset(operation=operation, first=1, place=place))
+    receipt = prepared.encode(pixels_NCHW)
+    assert receipt.num_embedded == 3
+    again = prepared.encode(pixels_NCHW)
+    assert again.size_bytes == receipt.size_bytes
+    keys = store.keys()
+    assert len([key for key in keys if "/shards/" in key]) == 1, keys
+    assert prepared.opened().image_ids == NAMES
+
+
+def test_a_bucket_that_stays_in_trouble_ends_the_unit_and_the_next_try_finds_a_free_way(store, pixels_NCHW):
+    prepared = Prepared(f"s3://{store.bucket}/set")
+    impatient = EncodeAndWrite(
+        encoder=prepared.encoder, sink=replace(prepared.sink, patience_s=0.1), gate=(door := Door(is_open=True))
+    )
+    images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
+    store.proxy.install(Answer(503, operation="PutObject"))
+    with pytest.raises(StoreUnavailableError):
+        impatient(DecodedUnit(0, images, pixels_NCHW, []).to_block())
+    assert (door.entered, door.left) == (1, 1)
+    store.proxy.clear()
+    assert prepared.encode(pixels_NCHW).num_embedded == 3

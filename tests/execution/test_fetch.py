@@ -1,67 +1,274 @@
-"""Fetching and decoding a unit without Ray: pixels of the good, quarantine rows of the bad, nothing else."""
+"""Fetching and decoding a unit without Ray: pixels of the good, quarantine rows of the bad, nobody else is blamed."""
 
+import os
 import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import pipeline
+from pipeline.errors import AccessDeniedError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
-from pipeline.execution.fetch import FetchAndDecode
+from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
-from pipeline.sources.image_ref import ImageRef
+from pipeline.featureset.records import CommitRecord
+from pipeline.sinks.commits import commit_unit
+from pipeline.sources.directory import DirectorySource
+from pipeline.sources.image_ref import refs_batch
+from pipeline.storage.folder import Folder
+from tests import poison
+from tests.faults.barriers import Barrier
+from tests.faults.faults import Answer, Cut, Fault, Reset, Stall
+from tests.faults.proxied import ProxiedBucket
 
 
 @pytest.fixture
-def fetch_unit():
-    def fetch(uris: dict[str, str]) -> DecodedUnit:
-        plan = cut_units([ImageRef(name, uri, 1, "1") for name, uri in uris.items()], 100)
-        return DecodedUnit.from_block(FetchAndDecode(side_px=64)(plan))
+def fetch(tmp_path: Path) -> Callable[..., DecodedUnit]:
+    """Fetches the first unit of some refs, for a feature set that nothing is committed in."""
 
-    return fetch
+    def run(batches: list[pa.RecordBatch], **changes: Any) -> DecodedUnit:
+        (plan,) = cut_units(batches, 100)
+        given = {"side_px": 64, "sink_uri": str(tmp_path / "set"), "run": 1, "patience_s": 1.0, **changes}
+        block = FetchAndDecode(**given)(plan)
+        assert block.num_rows == 1
+        return DecodedUnit.from_block(block)
+
+    return run
 
 
-def test_pixels_are_those_of_preprocess(fetch_unit, photographs):
+def unversioned(uris: dict[str, str]) -> list[pa.RecordBatch]:
+    return [refs_batch([(name, uri, 1, "") for name, uri in uris.items()])]
+
+
+def listed(folder: Path | str) -> list[pa.RecordBatch]:
+    """The refs of a folder or bucket, with versions."""
+    return list(DirectorySource(str(folder)).refs())
+
+
+def ids(unit: DecodedUnit) -> list[str]:
+    return [image.image_id for image in unit.images]
+
+
+def failures(unit: DecodedUnit) -> dict[str, tuple[str, str, str]]:
+    return {row.image_id: (row.stage, row.error_class, row.error_type) for row in unit.quarantine}
+
+
+# Images
+
+
+def test_pixels_are_those_of_preprocess(fetch, photographs):
     names = ["rocket.jpg", "camera.png"]
-    unit = fetch_unit({name: str(photographs[name]) for name in names})
-    assert [image.image_id for image in unit.images] == names
+    unit = fetch(unversioned({name: str(photographs[name]) for name in names}))
+    assert ids(unit) == names
     assert [(image.height, image.width) for image in unit.images] == [(427, 640), (512, 512)]
     for place, name in enumerate(names):
         np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(photographs[name], 64).numpy())
     assert unit.quarantine == []
-    assert set(unit.seconds) == {"fetch", "decode", "resize"}
+    assert {"fetch", "decode", "resize"} <= set(unit.seconds)
 
 
-def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch_unit, photographs, tmp_path):
+def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch, photographs, tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
-    names = ["empty.png", "folder.png", "missing.png"]
-    unit = fetch_unit({**{name: str(tmp_path / name) for name in names}, "coins.png": str(photographs["coins.png"])})
-    assert [image.image_id for image in unit.images] == ["coins.png"]
-    assert [(row.image_id, row.stage, row.error_type) for row in unit.quarantine] == [
-        ("empty.png", "decode", "EmptyFile"),
-        ("folder.png", "fetch", "IsADirectoryError"),
-        ("missing.png", "fetch", "FileNotFoundError"),
-    ]
+    (tmp_path / "text.png").write_text("<!doctype html>")
+    bad = ["empty.png", "folder.png", "missing.png", "text.png"]
+    good = {name: str(photographs[name]) for name in ("coins.png", "rocket.jpg")}
+    uris = {"coins.png": good["coins.png"], **{name: str(tmp_path / name) for name in bad}}
+    unit = fetch(unversioned({**uris, "rocket.jpg": good["rocket.jpg"]}))
+    assert ids(unit) == ["coins.png", "rocket.jpg"]
+    for place, name in enumerate(ids(unit)):
+        np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(good[name], 64).numpy())
+    assert failures(unit) == {
+        "empty.png": ("decode", "permanent", "EmptyFile"),
+        "folder.png": ("fetch", "permanent", "IsADirectoryError"),
+        "missing.png": ("fetch", "permanent", "FileNotFoundError"),
+        "text.png": ("decode", "permanent", "NotAnImage"),
+    }
+    assert [row.uri for row in unit.quarantine] == [uris[name] for name in bad]
 
 
-def test_a_store_that_does_not_answer_is_transient_and_never_the_images_fault(fetch_unit):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    (row,) = fetch_unit({"a.jpg": f"http://127.0.0.1:{port}/a.jpg"}).quarantine
-    assert (row.stage, row.error_class) == ("fetch", "transient")
-
-
-def test_a_unit_of_nothing_but_bad_images_still_is_a_unit(fetch_unit, tmp_path):
-    unit = fetch_unit({"gone.png": str(tmp_path / "gone.png")})
+def test_a_unit_of_nothing_but_bad_images_still_is_a_unit(fetch, tmp_path):
+    unit = fetch(unversioned({"gone.png": str(tmp_path / "gone.png")}))
     assert unit.images == []
     assert unit.pixels_NCHW.shape == (0, 3, 64, 64)
     assert len(unit.quarantine) == 1
 
 
-def test_a_block_is_one_row_whatever_the_unit_holds(photographs):
-    plan = cut_units([ImageRef(name, str(path), 1, "1") for name, path in photographs.items()], 100)
-    block = FetchAndDecode(side_px=64)(plan)
-    assert isinstance(block, pa.Table)
-    assert block.num_rows == 1
+def test_an_image_that_kills_its_decoder_is_one_row_too(fetch, photographs, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(poison.plugin_folder(tmp_path / "plugins")))
+    (tmp_path / "abort.png").write_bytes(poison.ABORT)
+    (tmp_path / "hang.png").write_bytes(poison.HANG)
+    uris = {name: str(tmp_path / name) for name in ("abort.png", "hang.png")}
+    limits = DecodeLimits(timeout_s=1.0)  # of a decoder that no other test has
+    unit = fetch(unversioned({**uris, "coins.png": str(photographs["coins.png"])}), limits=limits)
+    assert ids(unit) == ["coins.png"]
+    assert failures(unit) == {
+        "abort.png": ("decode", "permanent", "DecoderCrashed"),
+        "hang.png": ("decode", "permanent", "DecodeTimeout"),
+    }
+
+
+def test_an_image_that_changed_since_it_was_listed_waits_for_a_later_run(fetch, photographs, make_photos, tmp_path):
+    names = make_photos(tmp_path / "photos", 3)
+    batches = listed(tmp_path / "photos")
+    (tmp_path / "photos" / names[0]).write_bytes(photographs["rocket.jpg"].read_bytes())
+    os.utime(tmp_path / "photos" / names[1], ns=(10**18, 10**18))
+    unit = fetch(batches)
+    assert ids(unit) == names[2:]
+    assert failures(unit) == dict.fromkeys(names[:2], ("fetch", "transient", "ImageChanged"))
+    assert "a later run embeds it" in unit.quarantine[0].message
+
+
+def test_a_file_that_can_be_opened_but_not_read_is_the_files_fault(fetch, make_photos, tmp_path):
+    names = make_photos(tmp_path / "photos", 2)
+    batches = listed(tmp_path / "photos")
+    (tmp_path / "photos" / names[0]).unlink()
+    (tmp_path / "photos" / names[0]).symlink_to("/proc/self/mem")
+    unit = fetch([refs_batch([(row["image_id"], row["uri"], 1, "") for row in batches[0].to_pylist()])])
+    assert ids(unit) == names[1:]
+    assert failures(unit)[names[0]][:2] == ("fetch", "permanent")
+
+
+# Work that is done
+
+
+def test_a_unit_that_is_committed_is_not_fetched_again(fetch, tmp_path):
+    root = Folder(tmp_path / "set")
+    commit = {"run": 1, "unit": 0, "token": "t", "fingerprint": "f", "shard": None, "quarantine": ()}
+    commit_unit(root, CommitRecord(**commit))
+    refs = unversioned({"a.jpg": str(tmp_path / "a.jpg")})
+    unit = fetch(refs)
+    assert (unit.unit, unit.is_committed, unit.images, unit.quarantine) == (0, True, [], [])
+    assert not fetch(refs, run=2).is_committed
+
+
+# Stores
+
+
+@pytest.fixture
+def bucket_of_photos(store: ProxiedBucket, make_photos, tmp_path) -> list[pa.RecordBatch]:
+    """Refs of four photographs in a bucket."""
+    for name in make_photos(tmp_path / "photos", 4):
+        data = (tmp_path / "photos" / name).read_bytes()
+        store.direct.put_object(Bucket=store.bucket, Key=f"photos/{name}", Body=data)
+    return listed(f"s3://{store.bucket}/photos")
+
+
+ALL_FOUR = [f"{number:05d}.jpg" for number in range(4)]
+
+
+def test_a_bucket_gives_what_a_folder_gives(fetch, bucket_of_photos, tmp_path):
+    remote, local = fetch(bucket_of_photos), fetch(listed(tmp_path / "photos"))
+    assert ids(remote) == ids(local) == ALL_FOUR
+    np.testing.assert_array_equal(remote.pixels_NCHW, local.pixels_NCHW)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Answer(503, first=5), Reset(first=5), Cut(0.7, first=5), Stall(first=1)],
+    ids=["503", "reset", "cut", "stall"],
+)
+def test_trouble_of_a_store_is_waited_out(fault: Fault, fetch, bucket_of_photos, store: ProxiedBucket):
+    fault.operation = "GetObject"
+    store.proxy.install(fault)
+    unit = fetch(bucket_of_photos, patience_s=30.0)
+    assert ids(unit) == ALL_FOUR
+    assert unit.quarantine == []
+    assert fault.fired == fault.first
+
+
+@pytest.mark.parametrize("fault", [Answer(503), Answer(500), Reset()], ids=["503", "500", "reset"])
+def test_a_store_that_stays_in_trouble_is_never_the_images_fault(
+    fault: Fault, fetch, bucket_of_photos, store: ProxiedBucket
+):
+    fault.operation = "GetObject"
+    store.proxy.install(fault)
+    with pytest.raises(StoreUnavailableError, match=f"s3://{store.bucket}/photos/00000.jpg"):
+        fetch(bucket_of_photos)
+
+
+def test_a_store_that_goes_down_in_the_middle_is_not_the_images_fault_either(
+    fetch, bucket_of_photos, store: ProxiedBucket
+):
+    third = store.proxy.install(Barrier(operation="GetObject", key="photos/", at=3))
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(fetch, bucket_of_photos)
+        third.wait_held()
+        store.proxy.install(Answer(503, operation="GetObject"))
+        third.release()
+        with pytest.raises(StoreUnavailableError):
+            fetching.result()
+
+
+def test_one_object_in_trouble_is_set_aside_while_the_store_gives_others(fetch, bucket_of_photos, store: ProxiedBucket):
+    store.proxy.install(Answer(503, key="00001.jpg"))
+    unit = fetch(bucket_of_photos)
+    assert ids(unit) == ["00000.jpg", "00002.jpg", "00003.jpg"]
+    assert failures(unit) == {"00001.jpg": ("fetch", "transient", "StoreUnavailable")}
+
+
+def test_all_images_of_a_unit_share_its_patience(fetch, bucket_of_photos, store: ProxiedBucket):
+    for name in ALL_FOUR[:3]:
+        store.proxy.install(Answer(503, key=name))
+    unit = fetch(bucket_of_photos)
+    assert ids(unit) == ALL_FOUR[3:]
+    tries = [sum(name in seen.key for seen in store.proxy.seen("GetObject")) for name in ALL_FOUR[:3]]
+    assert tries[1] == tries[2] == 3, tries  # one try by the client, which sends three requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Answer(403), ("fetch", "transient", "PermissionError")),
+        (Answer(404), ("fetch", "transient", "FileNotFoundError")),
+        (Answer(400, "InvalidObjectState"), ("fetch", "transient", "OSError")),
+    ],
+    ids=["denied", "missing", "archived"],
+)
+def test_an_object_that_cannot_be_had_is_set_aside_for_another_day(
+    fault: Fault, failure: tuple[str, str, str], fetch, bucket_of_photos, store: ProxiedBucket
+):
+    fault.key = "00002.jpg"
+    store.proxy.install(fault)
+    unit = fetch(bucket_of_photos)
+    assert ids(unit) == ["00000.jpg", "00001.jpg", "00003.jpg"]
+    assert failures(unit) == {"00002.jpg": failure}
+
+
+def test_an_object_that_changed_since_it_was_listed_waits_for_a_later_run(
+    fetch, bucket_of_photos, store: ProxiedBucket
+):
+    store.direct.put_object(Bucket=store.bucket, Key="photos/00000.jpg", Body=store.body("photos/00001.jpg"))
+    unit = fetch(bucket_of_photos)
+    assert failures(unit) == {"00000.jpg": ("fetch", "transient", "ImageChanged")}
+
+
+@pytest.mark.parametrize(
+    "fault", [Answer(403), Answer(403, "ExpiredToken", key="00002.jpg")], ids=["all denied", "one with an old token"]
+)
+def test_a_missing_permission_of_ours_is_not_the_images_fault(
+    fault: Fault, fetch, bucket_of_photos, store: ProxiedBucket
+):
+    fault.operation = "GetObject"
+    fault.key = fault.key or "photos/"
+    store.proxy.install(fault)
+    with pytest.raises(AccessDeniedError, match=f"s3://{store.bucket}/photos"):
+        fetch(bucket_of_photos)
+
+
+def test_a_host_that_does_not_answer_is_not_the_images_fault(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(StoreUnavailableError, match=f"http://127.0.0.1:{port}/a.jpg"):
+        fetch(unversioned({"a.jpg": f"http://127.0.0.1:{port}/a.jpg"}), patience_s=0.1)
+
+
+def test_a_sink_that_does_not_answer_is_no_images_fault_either(fetch, bucket_of_photos, store: ProxiedBucket):
+    store.proxy.install(Answer(503, key="commits/"))
+    with pytest.raises(StoreUnavailableError, match="could not be reached"):
+        fetch(bucket_of_photos, sink_uri=f"s3://{store.bucket}/set", patience_s=0.1)

@@ -1,16 +1,15 @@
-"""Plan: new and changed images only, each once, cut into units in their order."""
+"""Plan: images cut into units in their order, a bounded number at a time."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from pipeline.errors import ConfigError
-from pipeline.execution.plan import cut_units, images_per_unit, not_yet_embedded
+from pipeline.execution.plan import UNITS_PER_GROUP, cut_units, images_per_unit
 from pipeline.featureset.schema import PLAN, MapSpec
-from pipeline.sources.image_ref import ImageRef
-from pipeline.storage import Folder
-from tests.small_set import SmallSet
+from pipeline.sources.image_ref import refs_batch
 
 FPN_1024 = tuple(
     MapSpec(f"fpn_{level}", level, (256, side, side), "float16", 1024 // side)
@@ -18,85 +17,62 @@ FPN_1024 = tuple(
 )
 
 
-def refs(ids: Iterable[str], version: str = "1") -> list[ImageRef]:
-    return [ImageRef(image_id, f"/data/photos/{image_id}", len(image_id), version) for image_id in ids]
+def batch(ids: Iterable[str]) -> pa.RecordBatch:
+    return refs_batch([(image_id, f"/data/photos/{image_id}", len(image_id), f"v-{image_id}") for image_id in ids])
 
 
-def remaining(root: Folder, found: list[ImageRef]) -> list[str]:
-    return [ref.image_id for ref in not_yet_embedded(root, found)]
+def planned(plan: Iterable[pa.Table]) -> list[dict[str, Any]]:
+    """All units, one by one."""
+    return [row for units in plan for row in units.to_pylist()]
 
 
-def test_everything_is_new_to_an_empty_set(tmp_path: Path):
-    assert remaining(Folder(tmp_path), refs("cab")) == ["c", "a", "b"]
-
-
-def test_only_new_and_changed_images_remain(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    small.embed([["a", "b"], ["c"]])
-    assert remaining(small.root, refs("abc")) == []
-    assert remaining(small.root, refs("abcd")) == ["d"]
-    assert remaining(small.root, refs("a") + refs("b", "2") + refs("c")) == ["b"]
-
-
-def test_a_quarantined_image_is_not_tried_again_until_it_changes(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    small.embed([["a", "b"]], bad=["b"])
-    assert remaining(small.root, refs("ab")) == []
-    assert remaining(small.root, refs("ab", "2")) == ["a", "b"]
-
-
-def test_an_image_counts_in_the_version_of_its_last_run(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    small.embed([["a", "b"]], version="1")
-    small.embed([["b"]], version="2")
-    assert remaining(small.root, refs("a") + refs("b", "2")) == []
-    assert remaining(small.root, refs("ab")) == ["b"]  # changed back
-
-
-def test_an_open_run_holds_nothing_yet(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    run = small.begin([["a"]])
-    small.commit(run, 0, ["a"])
-    assert remaining(small.root, refs("a")) == ["a"]
-
-
-def test_images_that_left_the_source_change_nothing(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    small.embed([["a", "b"]])
-    assert remaining(small.root, refs("b")) == []
-
-
-def test_two_images_of_one_id_are_refused_naming_it(tmp_path: Path):
-    with pytest.raises(ConfigError, match="two images have the id 'a'; ids must be unique"):
-        remaining(Folder(tmp_path), refs("aba"))
-
-
-def test_two_images_of_one_id_are_refused_also_when_they_are_embedded(tmp_path: Path):
-    small = SmallSet(tmp_path)
-    small.embed([["a"]])
-    with pytest.raises(ConfigError, match="'a'"):
-        remaining(small.root, refs("aa"))
-
-
+@pytest.mark.parametrize("cuts", [[7], [3, 4], [1] * 7, [0, 7, 0], [2, 0, 0, 5]])
 @pytest.mark.parametrize(
     ("count", "size", "lengths"), [(0, 3, []), (1, 3, [1]), (3, 3, [3]), (7, 3, [3, 3, 1]), (4, 1, [1, 1, 1, 1])]
 )
-def test_units_are_full_but_for_the_last(count: int, size: int, lengths: list[int]):
-    plan = cut_units(refs(str(number) for number in range(count)), size)
-    assert plan.schema.equals(PLAN)
-    assert plan["unit"].to_pylist() == list(range(len(lengths)))
-    assert [len(ids) for ids in plan["image_id"].to_pylist()] == lengths
+def test_units_are_full_but_for_the_last_however_the_refs_arrive(
+    count: int, size: int, lengths: list[int], cuts: list[int]
+):
+    ids = iter([str(number) for number in range(count)])
+    batches = [batch(islice(ids, length)) for length in cuts]
+    plan = list(cut_units(batches, size))
+    rows = planned(plan)
+    assert all(units.schema.equals(PLAN) for units in plan)
+    assert [row["unit"] for row in rows] == list(range(len(lengths)))
+    assert [len(row["image_id"]) for row in rows] == lengths
 
 
 def test_units_keep_order_and_everything_a_ref_says():
-    found = refs(["z", "a", "é😀", "m/1"])
-    rows = cut_units(iter(found), 3).to_pylist()
-    planned = [
-        ImageRef(*each)
-        for row in rows
-        for each in zip(row["image_id"], row["uri"], row["size_bytes"], row["version"], strict=True)
-    ]
-    assert planned == found
+    refs = batch(["z", "a", "é😀", "m/1"])
+    rows = planned(cut_units(iter([refs]), 3))
+    columns = {name: [value for row in rows for value in row[name]] for name in refs.schema.names}
+    assert columns == refs.to_pydict()
+
+
+def test_a_table_of_the_plan_holds_a_thousand_units_and_the_next_goes_on():
+    size, count = 2, 2 * UNITS_PER_GROUP * 2 + 3
+    ids = iter([f"{number:06d}" for number in range(count)])
+    batches = (batch(islice(ids, 999)) for _ in range(count // 999 + 1))
+    tables = list(cut_units(batches, size))
+    assert [units.num_rows for units in tables] == [UNITS_PER_GROUP, UNITS_PER_GROUP, 2]
+    rows = planned(tables)
+    assert [row["unit"] for row in rows] == list(range(2 * UNITS_PER_GROUP + 2))
+    assert [image_id for row in rows for image_id in row["image_id"]] == [f"{number:06d}" for number in range(count)]
+    assert len(rows[-1]["image_id"]) == 1
+
+
+def test_a_plan_is_cut_while_refs_arrive():
+    taken = []
+
+    def arriving() -> Iterator[pa.RecordBatch]:
+        for number in range(4):
+            taken.append(number)
+            yield batch(f"{number}/{each}" for each in range(UNITS_PER_GROUP))
+
+    plan = cut_units(arriving(), 1)
+    assert next(plan).num_rows == UNITS_PER_GROUP
+    assert taken == [0]
+    assert sum(units.num_rows for units in plan) == 3 * UNITS_PER_GROUP
 
 
 @pytest.mark.parametrize(

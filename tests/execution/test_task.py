@@ -1,18 +1,27 @@
 """What a command names is checked before anything is written, and the run it works on is the right one."""
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+import pipeline
 from pipeline.config import JobConfig, job_config
 from pipeline.errors import ConfigError, RunConflictError, RunIncompleteError, SourceError
 from pipeline.execution.task import Task
 from pipeline.featureset import catalog
-from pipeline.featureset.records import CommitRecord, QuarantineRow
+from pipeline.featureset.records import CommitRecord, QuarantineRow, RunRecord
 from pipeline.sinks.commits import commit_unit
+from pipeline.sinks.runs import abandon_run
 from pipeline.sinks.seal import seal_run
-from pipeline.sources.image_ref import ImageRef
+from pipeline.sinks.shards import EmbeddedImages, shard_writer
+from tests.faults.proxied import ProxiedBucket
+from tests.small_set import pooled_values
 
 
 @pytest.fixture
@@ -31,6 +40,7 @@ def configure(tmp_path) -> Callable[..., JobConfig]:
             "features": {"kind": "fpn"},
             "preprocess": {},
             "execution": {},
+            "run": {},
         }
         for field, value in changes.items():
             section, _, name = field.partition("__")
@@ -47,29 +57,68 @@ class MeanwhileSource:
         self._source, self._happens = source, happens
         self.description, self.num_ignored = source.description, 0
 
-    def refs(self) -> Iterator[ImageRef]:
+    def refs(self) -> Iterator[pa.RecordBatch]:
         self._happens()
         yield from self._source.refs()
 
 
-def begin(config: JobConfig):
-    task = Task.of(config)
-    return task.open_run(task.settings(config, "cpu"), 2)
+class Command:
+    """A command that is given again and again; what it names is opened once, since that takes half a second."""
+
+    def __init__(self, config: JobConfig) -> None:
+        self.task = Task.of(config)
+        self.settings = self.task.settings(config, "cpu")
+
+    def begin(self, retried: str = "none", images_per_unit: int = 2) -> RunRecord | None:
+        """The run to work on."""
+        return self.task.open_run(self.settings, images_per_unit, retry_quarantined=retried)
+
+    def planned(self, run: RunRecord) -> list[str]:
+        """The ids of a run's images, in order."""
+        plan = catalog.read_table(self.task.root, run.plan)
+        return [image_id for ids in plan["image_id"].to_pylist() for image_id in ids]
+
+    def finish(self, retried: str = "none", *, bad: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """Ends the run to work on without an encoder, and gives the ids of its images.
+
+        The images in `bad` are quarantined with that error class, of sets with maps all of them; the others are
+        embedded as `pooled_values` of their ids and the run's number.
+        """
+        run = self.begin(retried)
+        for unit in catalog.read_table(self.task.root, run.plan).to_pylist():
+            self._commit(run, unit["unit"], list(zip(unit["image_id"], unit["uri"], strict=True)), bad)
+        seal_run(self.task.root, run)
+        return self.planned(run)
+
+    def _commit(self, run: RunRecord, unit: int, places: list[tuple[str, str]], bad: Mapping[str, str]) -> None:
+        root = self.task.root
+        good = [(name, uri) for name, uri in places if name not in bad and not self.task.maps]
+        with shard_writer(root, catalog.feature_set_record(root), run=run.run, unit=unit) as shard:
+            if good:
+                ids, uris = map(list, zip(*good, strict=True))
+                vectors = np.stack([pooled_values(name, str(run.run)) for name in ids])
+                shard.append(EmbeddedImages(ids, uris, [(1, 1)] * len(ids), {}, vectors))
+        commit = {"run": run.run, "unit": unit, "token": "t", "fingerprint": run.fingerprint}
+        rows = tuple(quarantined(*place, bad) for place in places if place not in good)
+        commit_unit(root, CommitRecord(**commit, shard=shard.file, rows=shard.rows, quarantine=rows))
 
 
-def quarantine_all(config: JobConfig) -> None:
-    """Ends the open run the quick way: every image of it as quarantine."""
-    task = Task.of(config)
-    run = task.open_run(task.settings(config, "cpu"))
-    why = {"stage": "decode", "error_class": "permanent", "error_type": "Test", "message": "test"}
-    for unit in catalog.read_table(task.root, run.plan).to_pylist():
-        rows = [
-            QuarantineRow(image_id=name, uri=uri, **why)
-            for name, uri in zip(unit["image_id"], unit["uri"], strict=True)
-        ]
-        commit = {"run": run.run, "unit": unit["unit"], "token": "t", "fingerprint": run.fingerprint, "shard": None}
-        commit_unit(task.root, CommitRecord(**commit, quarantine=tuple(rows)))
-    seal_run(task.root, run)
+def quarantined(image_id: str, uri: str, classes: Mapping[str, str]) -> QuarantineRow:
+    why = {"stage": "fetch", "error_type": "Test", "message": "test"}
+    return QuarantineRow(image_id=image_id, uri=uri, error_class=classes.get(image_id, "permanent"), **why)
+
+
+def begin(config: JobConfig) -> RunRecord | None:
+    return Command(config).begin()
+
+
+def finish(config: JobConfig) -> list[str]:
+    return Command(config).finish()
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    """Every file below a folder."""
+    return {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
 
 
 def test_a_new_run_holds_every_image_and_the_same_command_continues_it(configure):
@@ -89,20 +138,32 @@ def test_settings_never_mix_even_if_the_set_is_claimed_while_the_source_is_liste
 
 def test_a_run_sealed_while_the_source_is_listed_is_not_done_again(configure):
     task = Task.of(configure())
-    slow = replace(task, source=MeanwhileSource(task.source, lambda: quarantine_all(configure())))
+    slow = replace(task, source=MeanwhileSource(task.source, lambda: finish(configure())))
+    assert slow.open_run(task.settings(configure(), "cpu")) is None
+    assert begin(configure()) is None, "nothing is left to do"
+    assert catalog.run_numbers(task.root) == [1]
+
+
+def test_a_plan_that_others_overtook_is_not_used(configure, tmp_path):
+    task = Task.of(configure())
+
+    def meanwhile() -> None:
+        finish(configure())
+        (tmp_path / "photos/d.jpg").write_text("d")
+
+    slow = replace(task, source=MeanwhileSource(task.source, meanwhile))
     with pytest.raises(RunIncompleteError, match="run this one again"):
         slow.open_run(task.settings(configure(), "cpu"))
-    assert begin(configure()) is None, "nothing is left to do"
+    assert finish(configure()) == ["d.jpg"]
 
 
 def test_a_later_run_holds_what_is_new_or_changed(configure, tmp_path):
-    quarantine_all(configure())
+    finish(configure())
     assert begin(configure()) is None
     (tmp_path / "photos/b.jpg").write_text("another b")
     (tmp_path / "photos/d.jpg").write_text("d")
-    run = begin(configure())
-    plan = catalog.read_table(Task.of(configure()).root, run.plan)
-    assert plan["image_id"].combine_chunks().flatten().to_pylist() == ["b.jpg", "d.jpg"]
+    assert begin(configure()).removed is None
+    assert finish(configure()) == ["b.jpg", "d.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +208,7 @@ def test_a_gpu_of_the_cluster_need_not_be_the_drivers(configure):
         ({"model__name": "sam3"}, ConfigError),
         ({"model__checkpoint": "/no/such.pt"}, ConfigError),
         ({"preprocess__side_px": 100}, ConfigError),
-        ({"sink__uri": "s3://bucket/features"}, ConfigError),
+        ({"sink__uri": "memory://bucket/features"}, ConfigError),
     ],
 )
 def test_a_command_that_makes_no_sense_writes_nothing(configure, tmp_path, change, error):
@@ -167,3 +228,149 @@ def test_a_source_without_images_writes_nothing_and_says_what_was_passed_over(co
 
 def test_position_encodings_may_have_other_channels_than_the_maps(configure):
     assert begin(configure(model__overrides=["neck.d_model=64"])).num_images == 3
+
+
+# One run after another
+
+
+@pytest.fixture
+def command(configure) -> Command:
+    """A command for a set of pooled vectors, which needs no encoder to be filled."""
+    return Command(configure(features__kind="pooled"))
+
+
+def test_where_nothing_has_changed_nothing_is_written(command, tmp_path):
+    command.finish()
+    before = contents(tmp_path)
+    for retried in ("none", "transient", "all"):
+        assert command.begin(retried) is None
+    assert contents(tmp_path) == before
+
+
+def test_images_that_are_gone_are_told_once_by_a_run_without_images(command, tmp_path):
+    command.finish()
+    for name in ("c.jpg", "a.jpg"):
+        (tmp_path / "photos" / name).unlink()
+    run = command.begin()
+    assert (run.run, run.num_images, run.num_units) == (2, 0, 0)
+    assert command.begin() == run, "an open run is continued"
+    assert command.finish() == []
+    features = pipeline.open_features(tmp_path / "features")
+    assert features.removed["image_id"].to_pylist() == ["a.jpg", "c.jpg"]
+    assert features.image_ids == ["a.jpg", "b.jpg", "c.jpg"], "their features stay"
+    before = contents(tmp_path)
+    for retried in ("none", "all"):
+        assert command.begin(retried) is None
+    assert contents(tmp_path) == before
+
+
+def test_images_that_come_back_unchanged_are_not_embedded_but_no_longer_gone(command, tmp_path):
+    command.finish()
+    photo = tmp_path / "photos/a.jpg"
+    photo.rename(tmp_path / "a.jpg")
+    command.finish()
+    (tmp_path / "a.jpg").rename(photo)
+    assert command.finish() == []
+    assert pipeline.open_features(tmp_path / "features").removed.num_rows == 0
+    assert command.begin() is None
+    photo.unlink()
+    command.finish()
+    photo.write_text("another a")
+    assert command.finish() == ["a.jpg"]
+
+
+def test_new_and_removed_images_make_one_run(command, tmp_path):
+    command.finish()
+    (tmp_path / "photos/a.jpg").unlink()
+    (tmp_path / "photos/d.jpg").write_text("d")
+    run = command.begin()
+    assert command.planned(run) == ["d.jpg"]
+    removed = catalog.read_table(command.task.root, run.removed)
+    assert removed["image_id"].to_pylist() == ["a.jpg"]
+
+
+def test_a_source_that_has_lost_all_its_images_is_told_so(command, tmp_path):
+    command.finish()
+    for path in (tmp_path / "photos").iterdir():
+        path.unlink()
+    assert command.finish() == []
+    assert pipeline.open_features(tmp_path / "features").removed.num_rows == 3
+    assert command.begin() is None
+
+
+@pytest.mark.parametrize(
+    ("retried", "expected"), [("none", None), ("transient", ["a.jpg"]), ("all", ["a.jpg", "b.jpg"])]
+)
+def test_quarantined_images_are_tried_again_as_asked(command, retried, expected):
+    command.finish(bad={"a.jpg": "transient", "b.jpg": "permanent"})
+    run = command.begin(retried)
+    assert (run and command.planned(run)) == expected
+
+
+def test_an_image_that_was_mended_is_not_tried_again_and_one_that_failed_again_is(command, tmp_path):
+    command.finish(bad={"a.jpg": "transient", "b.jpg": "transient"})
+    assert command.finish("transient", bad={"b.jpg": "transient"}) == ["a.jpg", "b.jpg"]
+    assert command.finish("transient", bad={"b.jpg": "permanent"}) == ["b.jpg"]
+    assert command.begin("transient") is None
+    features = pipeline.open_features(tmp_path / "features")
+    assert sorted(features.image_ids) == ["a.jpg", "c.jpg"]
+    assert features.quarantine["error_class"].to_pylist() == ["permanent"]
+
+
+def test_after_a_run_was_given_up_its_images_are_planned_again(command, tmp_path):
+    command.finish()
+    (tmp_path / "photos/d.jpg").write_text("d")
+    given_up = command.begin()
+    abandon_run(command.task.root, given_up.run)
+    run = command.begin()
+    assert (run.run, command.planned(run)) == (3, ["d.jpg"])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_after_ten_runs_the_last_state_of_every_image_counts(command, tmp_path, seed):
+    """Photographs come, change, break, are mended, go and come back; checked against a dictionary."""
+    chance, photos = random.Random(seed), tmp_path / "photos"
+    state: dict[str, int | None] = {}  # the run an image was embedded in; None if it is quarantined
+    for run in range(1, 11):
+        for number in range(12):
+            path = photos / f"{number}.jpg"
+            if chance.random() < 0.2:
+                path.unlink(missing_ok=True)
+            elif chance.random() < 0.3:
+                path.write_text("x" * chance.randrange(10_000))
+        (photos / f"new-{run}.jpg").write_text("new")
+        listed = {path.name for path in photos.iterdir()}
+        bad = {name: "permanent" for name in listed if chance.random() < 0.3}
+        done = command.finish(chance.choice(["none", "all"]), bad=bad)
+        assert f"new-{run}.jpg" in done, (seed, run)
+        state.update({name: None if name in bad else run for name in done})
+
+        features = pipeline.open_features(tmp_path / "features")
+        assert set(features.image_ids) == {name for name, embedded in state.items() if embedded}, (seed, run)
+        assert set(features.quarantine["image_id"].to_pylist()) == state.keys() - set(features.image_ids), (seed, run)
+        assert features.removed["image_id"].to_pylist() == sorted(state.keys() - listed), (seed, run)
+        for name in features.image_ids:
+            expected = pooled_values(name, str(state[name]))
+            np.testing.assert_array_equal(features[name].embedding, expected, err_msg=f"{seed} {run} {name}")
+        assert command.begin() is None, (seed, run)
+
+
+def test_a_plan_of_thousands_of_units_is_whole(configure, folder_in_memory):
+    """More units than are cut at once, so that the rest is planned after images that are gone were asked for."""
+    command = Command(configure(source__uri=str(folder_in_memory)))
+    names = [f"{number:04d}.jpg" for number in range(2500)]
+    for name in names:
+        (folder_in_memory / name).touch()
+    run = command.begin(images_per_unit=1)
+    assert (run.num_images, run.num_units) == (2500, 2500)
+    assert command.planned(run) == names
+
+
+def test_a_set_in_a_bucket_is_begun_continued_and_found_unchanged(configure, store: ProxiedBucket):
+    command = Command(configure(features__kind="pooled", sink__uri=f"s3://{store.bucket}/features"))
+    run = command.begin()
+    assert command.begin() == run
+    assert command.finish() == ["a.jpg", "b.jpg", "c.jpg"]
+    store.proxy.forget()
+    assert command.begin() is None
+    assert store.proxy.num_mutating == 0

@@ -12,15 +12,19 @@ def test_a_run_has_one_record_and_one_manifest():
     assert paths.manifest(7) == "runs/000007/manifest.json"
 
 
-def test_the_name_of_a_commit_gives_its_unit_back():
-    name = paths.commit(7, 12)
-    assert name == f"{paths.commits(7)}/000000012.json"
-    assert paths.committed_unit(name.rpartition("/")[2]) == 12
+def test_a_commit_is_named_after_its_unit():
+    assert paths.commit(7, 12) == f"{paths.commits(7)}/000000012.json"
 
 
 def test_commits_sort_as_their_units_do():
     names = [paths.commit(1, unit) for unit in (0, 9, 10, 123_456_789)]
     assert names == sorted(names)
+
+
+def test_shards_sort_as_their_units_do():
+    names = [paths.shard(1, unit) for unit in (0, 0, 9, 10, 123_456_789)]
+    assert sorted(names)[2:] == names[2:]
+    assert all(name.startswith(f"{paths.shards(1)}/") for name in names)
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,26 @@ def test_a_run_without_bad_images_gives_no_reasons():
     assert "10 planned = 10 embedded + 0 quarantined\n" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"num_removed": 1}, "; 1 image of earlier runs gone from the source"),
+        ({"num_removed": 1200}, "; 1200 images of earlier runs gone from the source"),
+        ({"num_ignored": 1}, "; 1 file passed over by name"),
+        ({"num_ignored": 3, "num_removed": 2}, "; 3 files passed over by name; 2 images of earlier runs gone"),
+    ],
+)
+def test_what_a_listing_showed_besides_is_told(changes: dict[str, int], told: str):
+    line = next(line for line in summary(**changes).text().splitlines() if line.startswith("  images"))
+    assert told in line, line
+
+
 def test_nothing_to_do_says_so_and_that_nothing_was_read():
     text = summary(run=None, num_planned=1200).text()
     assert text.startswith("nothing to do: every image of the source is already in /data/features")
     assert "no image was read" in text
+    text = summary(run=None, num_quarantined=3).text()
+    assert "already in /data/features, 3 of them as quarantine" in text
 
 
 @pytest.mark.parametrize(

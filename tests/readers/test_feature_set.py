@@ -14,11 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
-from pipeline.errors import ConfigError, FeatureSetError, ImageNotFoundError
+from pipeline.errors import AccessDeniedError, ConfigError, FeatureSetError, ImageNotFoundError
 from pipeline.featureset import catalog
 from pipeline.featureset.schema import QUARANTINE
 from pipeline.readers.feature_set import FeatureSet, open_features
+from pipeline.sinks.runs import abandon_run
 from pipeline.sinks.seal import seal_run
+from tests.faults.faults import Answer, Cut, Fault, Reset
+from tests.faults.proxied import ProxiedBucket
+from tests.privileges import without_privileges
 from tests.small_set import COARSE, FINE, MAPS, SmallSet, flip_byte, map_values, original_size, pooled_values
 
 UNITS = [["cats/1.jpg", "cats/2.jpg"], ["dogs/1.jpg", "dogs/2.jpg"], ["é😀.jpg"]]
@@ -195,7 +199,44 @@ def test_no_image_twice_however_often_it_was_embedded(empty: SmallSet):
     assert features.image_ids == ["a", "b", "c"]
     assert features.quarantine.num_rows == 0
     np.testing.assert_array_equal(fine_map(features, "c"), stored("c", "4"))
-    assert len(features.files) == 6  # of every sealed run: c has no shard in two of four
+    assert features.files == [str(path) for path in shards(empty, 4)], "no other shard has a row that counts"
+
+
+def test_files_are_those_shards_that_have_a_row_that_counts(empty: SmallSet):
+    empty.embed([["a", "b"], ["c"], ["d"]])
+    empty.embed([["b", "c"], ["e"]], bad=["e"], version="2")
+    empty.embed([["d"]], bad=["d"], version="3")
+    features = open_features(empty.uri)
+    first, second = shards(empty, 1), shards(empty, 2)
+    assert features.files == [str(first[0]), str(second[0])], "a; b and c; of d and e no features count"
+    assert features.image_ids == ["a", "b", "c"]
+
+
+def test_removed_images_are_told_and_their_features_stay(empty: SmallSet):
+    empty.embed([["a", "b", "c"]])
+    assert open_features(empty.uri).removed.num_rows == 0
+    empty.embed([["d"]], removed=["a", "c"])
+    features = open_features(empty.uri)
+    assert isinstance(features.removed, pa.Table)
+    assert features.removed.to_pydict() == {"image_id": ["a", "c"]}
+    assert features.image_ids == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(fine_map(features, "a"), stored("a"))
+    empty.embed([], removed=["c"])
+    assert open_features(empty.uri).removed.to_pydict() == {"image_id": ["c"]}
+    empty.embed([["e"]])
+    assert open_features(empty.uri).removed.num_rows == 0, "they are all back"
+
+
+def test_a_run_that_was_given_up_is_not_seen(empty: SmallSet):
+    empty.embed([["a"]])
+    run = empty.begin([["b"]])
+    empty.commit(run, 0, ["b"])
+    abandon_run(empty.root, run.run)
+    features = open_features(empty.uri)
+    assert features.image_ids == ["a"]
+    assert [each["run"] for each in features.metadata["runs"]] == [1]
+    empty.embed([["c"]])
+    assert open_features(empty.uri).image_ids == ["a", "c"]
 
 
 def test_an_open_run_is_not_seen_until_it_is_sealed(small: SmallSet):
@@ -341,6 +382,63 @@ def test_a_set_is_read_from_an_object_store_as_from_disk(small: SmallSet, remote
     for image_id in GOOD:
         np.testing.assert_array_equal(fine_map(features, image_id), stored(image_id))
         assert len(features[image_id].vision_pos_enc) == 2
+
+
+@pytest.fixture
+def on_s3(store: ProxiedBucket) -> SmallSet:
+    """The same set in a bucket."""
+    made = SmallSet(f"s3://{store.bucket}/a set")
+    made.embed(UNITS, bad=BAD)
+    return made
+
+
+def test_a_set_in_a_bucket_is_read_as_from_disk_and_one_image_without_the_others(
+    small: SmallSet, on_s3: SmallSet, store: ProxiedBucket
+):
+    features, local = open_features(on_s3.uri), open_features(small.uri)
+    assert features.image_ids == GOOD
+    assert features.pooled.equals(local.pooled)
+    assert features.quarantine.equals(local.quarantine)
+    store.proxy.forget()
+    np.testing.assert_array_equal(fine_map(features, "dogs/1.jpg"), stored("dogs/1.jpg"))
+    assert {seen.key for seen in store.proxy.requests} == {features.files[1].partition(f"{store.bucket}/")[2]}
+    assert len(features["dogs/1.jpg"].vision_pos_enc) == 2
+
+
+@pytest.mark.parametrize("fault", [Answer(503, first=3), Reset(first=3), Cut(first=3)], ids=["503", "reset", "cut"])
+def test_trouble_of_a_store_is_waited_out(fault: Fault, on_s3: SmallSet, store: ProxiedBucket):
+    features = open_features(on_s3.uri)
+    store.proxy.install(fault)
+    np.testing.assert_array_equal(fine_map(features, "dogs/1.jpg"), stored("dogs/1.jpg"))
+    assert fault.fired == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Answer(403, operation="GetObject"), AccessDeniedError),
+        (Answer(403, operation="HeadObject"), AccessDeniedError),
+        (Answer(404, operation="GetObject"), FeatureSetError),
+    ],
+    ids=["bytes denied", "denied", "gone"],
+)
+def test_a_shard_that_cannot_be_read_is_told_by_why(
+    fault: Fault, error: type[Exception], on_s3: SmallSet, store: ProxiedBucket
+):
+    features = open_features(on_s3.uri)
+    assert len(features) == len(GOOD)
+    store.proxy.install(fault)
+    with pytest.raises(error, match="shards/000001"):
+        features["dogs/1.jpg"]
+
+
+def test_a_shard_without_permission_is_access_denied(small: SmallSet):
+    features = open_features(small.uri)
+    path = shards(small)[1]
+    assert len(features) == len(GOOD)
+    path.chmod(0o000)
+    with without_privileges(), pytest.raises(AccessDeniedError, match=f"no permission to read {path}"):
+        features["dogs/1.jpg"]
 
 
 def test_a_set_goes_to_other_processes_also_after_it_was_used(small: SmallSet):

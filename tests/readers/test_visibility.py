@@ -41,7 +41,7 @@ def test_columns_in_many_chunks_or_none_are_counted_through():
 
 
 def test_any_history_gives_each_id_once_and_from_its_last_table():
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     tables = [chance.sample([str(number) for number in range(200)], chance.randrange(150)) for _ in range(9)]
     last = {image_id: number for number, ids in enumerate(tables) for image_id in ids}
     assert kept(*tables) == [[each for each in ids if last[each] == number] for number, ids in enumerate(tables)]

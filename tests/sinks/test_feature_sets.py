@@ -11,7 +11,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.fingerprint import fingerprint
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 from tests.small_set import MAPS, SETTINGS, SmallSet, map_values
 
 POSITIONS = {spec.column: map_values("position", spec) for spec in MAPS}

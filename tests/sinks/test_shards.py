@@ -1,5 +1,6 @@
 """Shards: a unit's features in one file, one row group an image, damage found when it is read."""
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import SinkError
+from pipeline.featureset.records import IndexRows
 from pipeline.sinks.shards import shard_writer
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 from tests.small_set import FINE, MAPS, SmallSet, flip_byte, map_values, original_size, pooled_values
 
 IDS = ["cats/1.jpg", "cats/2.jpg", "é😀.jpg"]
@@ -40,6 +42,21 @@ def test_rows_hold_what_was_appended_in_order(small: SmallSet):
             assert row[spec.column] == spec.encode(map_values(row["image_id"], spec)).tobytes()
 
 
+@pytest.mark.parametrize("batches", [[IDS], [IDS[:2], IDS[2:]]])
+def test_the_index_is_told_what_lies_in_the_shard(small: SmallSet, batches: list[list[str]]):
+    with shard_writer(small.root, small.record, run=1, unit=0) as shard:
+        for ids in batches:
+            shard.append(small.images(ids))
+    assert shard.file is not None
+    stored = pq.ParquetFile(f"{small.uri}/{shard.file.name}").read(
+        ["image_id", "uri", "original_height", "original_width"]
+    )
+    rows = shard.rows.model_dump()
+    vectors = np.frombuffer(base64.b64decode(rows.pop("embedding")), "<f4").reshape(3, 256)
+    assert {name: list(values) for name, values in rows.items()} == stored.to_pydict()
+    np.testing.assert_array_equal(vectors, [pooled_values(image_id) for image_id in IDS])
+
+
 @pytest.mark.parametrize("batches", [[IDS], [[image_id] for image_id in IDS]])
 def test_one_image_is_one_row_group_however_they_were_batched(small: SmallSet, batches: list[list[str]]):
     metadata = pq.ParquetFile(write(small, *batches)).metadata
@@ -55,7 +72,8 @@ def test_a_unit_without_images_has_no_shard(small: SmallSet):
     with shard_writer(small.root, small.record, run=1, unit=0) as shard:
         pass
     assert shard.file is None
-    assert small.root.names("shards") == []
+    assert shard.rows == IndexRows()
+    assert list(small.root.names("shards")) == []
 
 
 def test_an_error_in_the_middle_leaves_no_shard(small: SmallSet):
@@ -67,7 +85,7 @@ def test_an_error_in_the_middle_leaves_no_shard(small: SmallSet):
     with pytest.raises(ZeroDivisionError):
         fail_in_the_middle()
     assert list(Path(small.uri, "shards").rglob("*.parquet")) == []
-    assert small.root.names("staging") == []
+    assert list(small.root.names("staging")) == []
 
 
 def test_writing_the_same_unit_twice_is_harmless(small: SmallSet):

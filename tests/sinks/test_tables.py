@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.featureset.schema import PLAN
 from pipeline.sinks.tables import table_writer, write_table
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 from tests.small_set import plan_of
 
 PLANNED = plan_of([["cats/1.jpg", "cats/2.jpg"], ["é😀.jpg"]])

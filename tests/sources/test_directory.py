@@ -1,18 +1,23 @@
 """Directory source: the same input gives the same refs in the same order, named by their paths."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
-from pipeline.errors import AccessDeniedError, SourceError
+from pipeline.errors import AccessDeniedError, SourceError, StoreUnavailableError
 from pipeline.sources.directory import IMAGE_SUFFIXES, DirectorySource
-from pipeline.sources.image_ref import ImageRef
+from pipeline.sources.image_ref import REFS, REFS_AT_ONCE
 from pipeline.sources.opening import open_source
-from pipeline.storage import read_uri
+from pipeline.storage.reading import read_uri
+from tests.faults.faults import Answer, Fault, Reset
+from tests.faults.listings import RepeatPage, SmallPages
+from tests.faults.proxied import ProxiedBucket
 from tests.privileges import without_privileges
 
 FILES = ["b.jpg", "a.PNG", "cats/1.jpeg", "cats/deep/2.tiff", "notes.txt", "cats/labels.json", ".thumb.jpg", "jpg"]
@@ -39,31 +44,36 @@ def remote_photos() -> Iterator[str]:
     store.rm(f"/{bucket}", recursive=True)
 
 
+def refs(source: DirectorySource) -> list[dict[str, Any]]:
+    """All refs, one by one."""
+    return [ref for batch in source.refs() for ref in batch.to_pylist()]
+
+
 def ids(source: DirectorySource) -> list[str]:
-    return [ref.image_id for ref in source.refs()]
+    return [ref["image_id"] for ref in refs(source)]
 
 
 def test_listing_is_repeatable_same_refs_same_order(photos: Path):
     source = DirectorySource(str(photos))
-    first = list(source.refs())
-    assert [ref.image_id for ref in first] == IMAGES
-    assert list(source.refs()) == first
-    assert list(DirectorySource(str(photos)).refs()) == first
+    first = refs(source)
+    assert [ref["image_id"] for ref in first] == IMAGES
+    assert refs(source) == first
+    assert refs(DirectorySource(str(photos))) == first
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{}/", "file://{}", "file://{}/", "{}/cats/..", "file://{}/cats/.."])
 def test_an_image_id_is_the_path_below_the_folder_however_that_is_spelled(photos: Path, spelling: str):
     source = DirectorySource(spelling.format(photos))
     assert ids(source) == IMAGES
-    for ref in source.refs():
-        assert read_uri(ref.uri).decode() == ref.image_id
+    for ref in refs(source):
+        assert read_uri(ref["uri"], ref["version"]).decode() == ref["image_id"]
 
 
 def test_a_relative_folder_gives_uris_that_hold_anywhere(photos: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(photos.parent)
     source = DirectorySource("photos")
     monkeypatch.chdir("/")
-    assert [ref.uri for ref in source.refs()] == [f"{photos}/{name}" for name in IMAGES]
+    assert [ref["uri"] for ref in refs(source)] == [f"{photos}/{name}" for name in IMAGES]
     assert source.description["uri"] == str(photos)
 
 
@@ -71,9 +81,30 @@ def test_a_remote_folder_gives_the_same_ids_as_a_local_one(remote_photos: str):
     source = DirectorySource(remote_photos)
     assert ids(source) == IMAGES
     assert source.num_ignored == 3
-    for ref in source.refs():
-        assert ref.uri.startswith("memory://")
-        assert read_uri(ref.uri).decode() == ref.image_id
+    for ref in refs(source):
+        assert ref["uri"].startswith("memory://")
+        assert read_uri(ref["uri"]).decode() == ref["image_id"]
+
+
+def test_a_bucket_gives_the_same_ids_as_a_folder_and_the_versions_of_its_objects(store: ProxiedBucket):
+    for name in FILES:
+        store.direct.put_object(Bucket=store.bucket, Key=f"photos/{name}", Body=name.encode())
+    source = DirectorySource(f"s3://{store.bucket}/photos/")
+    assert ids(source) == IMAGES
+    assert source.num_ignored == 3
+    for ref in refs(source):
+        assert ref["uri"] == f"s3://{store.bucket}/photos/{ref['image_id']}"
+        assert read_uri(ref["uri"], ref["version"]).decode() == ref["image_id"]
+
+
+def test_refs_come_in_arrow_batches_of_a_bounded_size(folder_in_memory: Path):
+    count = REFS_AT_ONCE + 2
+    for number in range(count):
+        os.mknod(folder_in_memory / f"{number:06d}.jpg", stat.S_IFREG | 0o600)
+    found = list(DirectorySource(str(folder_in_memory)).refs())
+    assert all(batch.schema.equals(REFS) for batch in found)
+    assert [batch.num_rows for batch in found] == [REFS_AT_ONCE, 2]
+    assert found[1]["image_id"].to_pylist() == [f"{count - 2:06d}.jpg", f"{count - 1:06d}.jpg"]
 
 
 def test_files_of_other_suffixes_are_counted_not_listed(photos: Path):
@@ -101,19 +132,18 @@ def test_every_usual_image_suffix_is_taken_in_any_case(tmp_path: Path, suffix: s
 
 
 def test_a_ref_has_another_version_when_its_file_has_changed(photos: Path):
-    before = {ref.image_id: ref.version for ref in DirectorySource(str(photos)).refs()}
+    before = {ref["image_id"]: ref["version"] for ref in refs(DirectorySource(str(photos)))}
     os.utime(photos / "b.jpg", ns=(10**18, 10**18))
     (photos / "a.PNG").write_text("longer than before")
-    after = {ref.image_id: ref.version for ref in DirectorySource(str(photos)).refs()}
+    after = {ref["image_id"]: ref["version"] for ref in refs(DirectorySource(str(photos)))}
     assert {name for name in IMAGES if before[name] != after[name]} == {"a.PNG", "b.jpg"}
 
 
 def test_a_ref_tells_the_size_and_nothing_is_opened(tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(bytes(123))
     (tmp_path / "broken.jpg").symlink_to("nowhere")
-    refs = list(DirectorySource(str(tmp_path)).refs())
-    assert [(ref.image_id, ref.size_bytes) for ref in refs] == [("a.jpg", 123), ("broken.jpg", 0)]
-    assert isinstance(refs[0], ImageRef)
+    found = refs(DirectorySource(str(tmp_path)))
+    assert [(ref["image_id"], ref["size_bytes"]) for ref in found] == [("a.jpg", 123), ("broken.jpg", len("nowhere"))]
 
 
 def test_the_description_is_what_makes_two_sources_the_same(photos: Path):
@@ -150,7 +180,35 @@ def test_a_folder_without_permission_is_access_denied(photos: Path):
     (photos / "cats").chmod(0o700)
 
 
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Answer(503), StoreUnavailableError),
+        (Reset(), StoreUnavailableError),
+        (RepeatPage(), StoreUnavailableError),
+        (Answer(403), AccessDeniedError),
+        (Answer(403, "ExpiredToken"), AccessDeniedError),
+        (Answer(404, "NoSuchBucket"), SourceError),
+    ],
+    ids=["503", "reset", "a page twice", "denied", "expired", "no bucket"],
+)
+def test_what_a_store_does_to_a_listing_is_told_by_what_can_be_done_about_it(
+    fault: Fault, error: type[Exception], store: ProxiedBucket
+):
+    for name in IMAGES:
+        store.direct.put_object(Bucket=store.bucket, Key=f"photos/{name}", Body=b"")
+    store.proxy.install(SmallPages(2))
+    uri = f"s3://{store.bucket}/photos"
+    source = DirectorySource(uri, patience_s=0.1)
+    store.proxy.install(fault)
+    with pytest.raises(error, match=f"s3://{store.bucket}"):
+        ids(source)
+    if not isinstance(fault, RepeatPage):
+        with pytest.raises(error, match=f"s3://{store.bucket}"):
+            DirectorySource(uri, patience_s=0.1)
+
+
 def test_open_source_finds_a_directory_by_its_kind(photos: Path):
     source = open_source("directory", str(photos), (".jpg",))
     assert isinstance(source, DirectorySource)
-    assert [ref.image_id for ref in source.refs()] == ["b.jpg"]
+    assert ids(source) == ["b.jpg"]

@@ -6,12 +6,16 @@ from pipeline.errors import SourceError
 from pipeline.sources.opening import open_source
 
 
+def ids(*arguments) -> list[str]:
+    return [image_id for batch in open_source(*arguments).refs() for image_id in batch["image_id"].to_pylist()]
+
+
 def test_each_kind_opens_its_source(tmp_path):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "b.txt").touch()
-    assert [ref.image_id for ref in open_source("directory", str(tmp_path)).refs()] == ["a.jpg"]
-    assert [ref.image_id for ref in open_source("directory", str(tmp_path), None).refs()] == ["a.jpg", "b.txt"]
-    assert "coffee.png" in [ref.image_id for ref in open_source("sample", None).refs()]
+    assert ids("directory", str(tmp_path)) == ["a.jpg"]
+    assert ids("directory", str(tmp_path), None) == ["a.jpg", "b.txt"]
+    assert "coffee.png" in ids("sample", None)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):

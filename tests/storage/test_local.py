@@ -1,28 +1,27 @@
-"""Storage: one winner to a name, whole files only, and listings that are the same every time."""
+"""Local disk: one winner to a name, whole files only, and listings that are the same every time."""
 
 import os
-import socket
+import stat
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from pipeline.errors import AccessDeniedError, ConfigError, SinkError
-from pipeline.storage import STAGING, FileEntry, Folder, read_uri, store_errors
+from pipeline.errors import AccessDeniedError, SinkError
+from pipeline.storage.entry import FileEntry, UnfinishedUpload
+from pipeline.storage.folder import Folder
+from pipeline.storage.local import STAGING, printable, version_of
+from pipeline.storage.reading import read_uri
 from tests.privileges import without_privileges
-
-ODD_NAMES = ["a b", "a#b", "a%2Fb", "a+b", "a*b", "a[b]", "a?b", "a\nb", "a😀b", "~a", "a'\"b", "file:a", "-a", "é"]
+from tests.storage.odd_names import ODD_NAMES
 
 # Each racer spins until the same instant, then all try the same name; a line is printed for every race won.
 RACER = """
 import sys, time
 from pathlib import Path
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 folder, me, rounds = Folder(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 meeting = Path(sys.argv[1]).parent
 (meeting / f"ready-{me}").touch()
@@ -44,21 +43,12 @@ def python(script: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "sink")
-
-
-@pytest.fixture
-def remote() -> Iterator[str]:
-    """A prefix of fsspec's in-memory store that no other test uses."""
-    uri = f"memory://{uuid.uuid4().hex}/photos"
-    yield uri
-    fsspec.filesystem("memory").rm(uri.rpartition("/")[0], recursive=True)
-
-
 def all_files(path: Path) -> list[str]:
     return sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
+
+
+def listed(folder: Folder) -> list[str]:
+    return [entry.name for entry in folder.files()]
 
 
 # Creating
@@ -94,7 +84,7 @@ def test_a_half_written_file_is_not_visible(folder: Folder):
         stream.write(b"half")
         stream.flush()
         assert not Path(folder.uri_of("shards/1")).exists()
-        assert folder.names("shards") == []
+        assert list(folder.names("shards")) == []
     assert folder.read("shards/1") == b"half"
 
 
@@ -111,7 +101,7 @@ def test_an_error_while_writing_leaves_nothing(folder: Folder, tmp_path: Path):
 
 def test_a_writer_that_is_killed_leaves_nothing_under_the_name(tmp_path: Path):
     script = (
-        "import os, signal, sys; from pipeline.storage import Folder\n"
+        "import os, signal, sys; from pipeline.storage.folder import Folder\n"
         "with Folder(sys.argv[1]).writer('shards/1') as stream:\n"
         "    stream.write(b'half'); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -136,7 +126,7 @@ def test_a_writer_whose_name_was_taken_meanwhile_changes_nothing(folder: Folder,
 
 def test_a_full_disk_is_a_sink_error_and_leaves_nothing(tmp_path: Path):
     script = (
-        "import resource, sys; from pipeline.errors import SinkError; from pipeline.storage import Folder\n"
+        "import resource, sys; from pipeline.errors import SinkError; from pipeline.storage.folder import Folder\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: Folder(sys.argv[1]).create('shards/1', bytes(100_000))\n"
         "except SinkError as error: print(error)"
@@ -147,13 +137,17 @@ def test_a_full_disk_is_a_sink_error_and_leaves_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_is_created_and_read_back(folder: Folder, name: str):
-    assert folder.create(f"{name}/{name}", name.encode())
-    assert Path(folder.uri_of(f"{name}/{name}")).exists()
-    assert folder.names(name) == [name]
-    assert folder.read(f"{name}/{name}") == name.encode()
-    with folder.open(f"{name}/{name}") as stream:
+def test_any_name_is_created_read_back_and_deleted(folder: Folder, name: str):
+    place = f"{name}/{name}"
+    assert folder.create(place, name.encode())
+    assert Path(folder.uri_of(place)).exists()
+    assert list(folder.names(name)) == [name]
+    assert folder.read(place) == name.encode()
+    assert folder.size_bytes(place) == len(name.encode())
+    with folder.open(place) as stream:
         assert stream.read() == name.encode()
+    folder.delete(place)
+    assert list(folder.names(name)) == []
 
 
 @pytest.mark.parametrize("below", ["file.txt", "file.txt/deeper"])
@@ -195,55 +189,46 @@ def test_asking_whether_a_place_is_writable_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_remote_sink_is_refused_before_anything_is_written(remote: str):
-    Folder(remote)
-    fsspec.filesystem("memory").pipe_file(f"{remote}/a", b"")
-    for write in (Folder(remote).require_writable, lambda: Folder(remote).create("b", b"")):
-        with pytest.raises(ConfigError, match="feature sets go to local disk"):
-            write()
-    assert Folder(remote).names("") == ["a"]
+# Deleting
 
 
-# Naming a place
+def test_deleting_what_is_gone_is_no_error(folder: Folder):
+    folder.create("a", b"")
+    for _ in range(2):
+        folder.delete("a")
+    assert list(folder.names("")) == [STAGING]
 
 
-def test_an_unknown_scheme_is_a_configuration_error():
-    with pytest.raises(ConfigError, match=r"nope://bucket/photos: no file system .*nope"):
-        Folder("nope://bucket/photos")
-    with pytest.raises(ConfigError, match="no file system"):
-        read_uri("nope://bucket/photos/a.jpg")
+def test_deleting_without_permission_is_access_denied_and_deletes_nothing(folder: Folder):
+    folder.create("shards/1", b"kept")
+    shards = Path(folder.uri) / "shards"
+    shards.chmod(0o555)
+    with without_privileges(), pytest.raises(AccessDeniedError, match=r"no permission to write .*shards/1"):
+        folder.delete("shards/1")
+    shards.chmod(0o755)
+    assert folder.read("shards/1") == b"kept"
 
 
-def test_a_uri_inside_a_uri_is_a_configuration_error(tmp_path: Path):
-    with pytest.raises(ConfigError, match="a URI inside a URI"):
-        Folder(f"zip://::{tmp_path}/photos.zip")
+def test_there_are_no_unfinished_uploads_on_a_disk(folder: Folder):
+    with folder.writer("a") as stream:
+        stream.write(b"half")
+        assert list(folder.unfinished_uploads()) == []
+    folder.abort_upload(UnfinishedUpload("a", "token", 0.0))
+    assert folder.read("a") == b"half"
 
 
-def test_a_relative_path_starts_at_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/a.jpg").write_bytes(b"a")
-    monkeypatch.chdir(tmp_path)
-    folder = Folder("photos")
-    monkeypatch.chdir("/")
-    assert folder.uri == f"{tmp_path}/photos"
-    assert read_uri(folder.uri_of("a.jpg")) == b"a"
+def test_the_time_is_that_of_files_made_now_and_asking_leaves_nothing(folder: Folder):
+    folder.create("before", b"")
+    now_s = folder.now_s()
+    folder.create("after", b"")
+    after, before = (entry.modified_s for entry in folder.files())
+    assert before <= now_s <= after
+    assert all_files(Path(folder.uri)) == ["after", "before"]
 
 
-@pytest.mark.parametrize("spelling", ["{}", "{}/", "file://{}", "file://{}/", "{}/deep/..", "file://{}/deep/.."])
-def test_every_spelling_of_a_folder_lists_the_same(tmp_path: Path, spelling: str):
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep/a.jpg").write_bytes(b"a")
-    folder = Folder(spelling.format(tmp_path))
-    assert folder.is_folder()
-    assert [entry.name for entry in folder.files()] == ["deep/a.jpg"]
-    assert read_uri(folder.uri_of("deep/a.jpg")) == b"a"
-
-
-@pytest.mark.parametrize("uri", ["/", "file:///"])
-def test_the_root_is_a_folder_too(uri: str):
-    folder = Folder(uri)
-    assert folder.uri == "/"
-    assert "proc" in folder.names("")
+def test_the_time_of_a_place_that_cannot_be_written_is_not_known(folder: Folder):
+    with pytest.raises(SinkError, match="No such file"):
+        folder.now_s()
 
 
 # Listing
@@ -253,26 +238,64 @@ def test_listing_is_sorted_recursive_and_repeatable(folder: Folder):
     for name in ["b/2", "b/1", "a/z/1", "a.jpg", "a/b", "B", "10", "9"]:
         folder.create(name, name.encode())
     (Path(folder.uri) / STAGING).rmdir()
-    names = [entry.name for entry in folder.files()]
-    assert names == ["10", "9", "B", "a.jpg", "a/b", "a/z/1", "b/1", "b/2"]
-    assert names == sorted(names)
+    assert listed(folder) == ["10", "9", "B", "a.jpg", "a/b", "a/z/1", "b/1", "b/2"]
+    assert listed(folder) == sorted(listed(folder))
     assert list(folder.files()) == list(Folder(folder.uri).files())
 
 
-def test_listing_tells_size_and_a_version_that_changes_with_the_file(folder: Folder):
+def test_listing_begins_before_all_of_it_was_looked_at(folder: Folder):
+    folder.create("a/1", b"")
+    folder.create("b/1", b"")
+    entries = folder.files()
+    assert next(entries).name == "a/1"
+    folder.create("b/2", b"")
+    assert [entry.name for entry in entries] == ["b/1", "b/2"]
+
+
+def test_a_folder_of_many_files_is_listed_in_order_each_once(folder_in_memory: Path):
+    """More names than are read from a folder, or sorted, at once."""
+    count = 66_000
+    for number in range(count):
+        os.mknod(folder_in_memory / f"{number * 7919 % count:06d}", stat.S_IFREG | 0o600)
+    assert listed(Folder(folder_in_memory)) == [f"{number:06d}" for number in range(count)]
+    assert sum(1 for _ in Folder(folder_in_memory).names("")) == count
+
+
+def test_a_file_that_goes_while_its_folder_is_read_is_left_out(folder: Folder):
+    for name in ["a", "b", "c"]:
+        folder.create(name, b"")
+    entries = folder.files()
+    assert next(entries).name == "a"
+    folder.delete("b")
+    assert [entry.name for entry in entries] == ["c"]
+
+
+def test_an_entry_tells_size_time_and_a_version_that_changes_with_the_file(folder: Folder):
     folder.create("a", b"123")
     path = Path(folder.uri) / "a"
     (before,) = folder.files()
+    assert before == FileEntry("a", 3, version_of(path.stat()), path.stat().st_mtime)
     os.utime(path, ns=(10**18, 10**18))
     (after,) = folder.files()
-    assert (before.name, before.size_bytes) == (after.name, after.size_bytes) == ("a", 3)
+    assert (after.name, after.size_bytes, after.modified_s) == ("a", 3, 1e9)
     assert before.version != after.version
+    path.write_bytes(b"1234")
+    os.utime(path, ns=(10**18, 10**18))
+    (longer,) = folder.files()
+    assert longer.version != after.version, "the same time, another size"
+
+
+def test_names_are_those_directly_in_a_folder(folder: Folder):
+    for name in ["runs/1/run.json", "runs/2/run.json", "runs/.hidden", "runs/x"]:
+        folder.create(name, b"")
+    assert sorted(folder.names("runs")) == [".hidden", "1", "2", "x"]
+    assert list(folder.names("nothing")) == []
 
 
 def test_listing_leaves_hidden_files_and_folders_out(folder: Folder):
     for name in ["shown", ".hidden", ".git/config", "deep/.hidden"]:
         folder.create(name, b"")
-    assert [entry.name for entry in folder.files()] == ["shown"]
+    assert listed(folder) == ["shown"]
 
 
 def test_listing_follows_links_to_files_and_sees_their_changes(folder: Folder, tmp_path: Path):
@@ -285,7 +308,7 @@ def test_listing_follows_links_to_files_and_sees_their_changes(folder: Folder, t
     after = list(folder.files())[1]
     assert (before.name, before.size_bytes) == ("link", 5)
     assert before.version != after.version
-    assert read_uri(folder.uri_of("link")) == b"12345"
+    assert read_uri(folder.uri_of("link"), after.version) == b"12345"
 
 
 def test_links_that_lead_in_circles_do_not_hang_the_listing(folder: Folder):
@@ -294,7 +317,7 @@ def test_links_that_lead_in_circles_do_not_hang_the_listing(folder: Folder):
     (root / "deep/up").symlink_to(root)
     (root / "deep/self").symlink_to(root / "deep/self")
     (root / "sideways").symlink_to(root / "deep")
-    assert [entry.name for entry in folder.files()] == ["deep/a", "deep/self"]
+    assert listed(folder) == ["deep/a", "deep/self"]
     with pytest.raises(OSError, match="symbolic links"):
         read_uri(folder.uri_of("deep/self"))
 
@@ -302,7 +325,7 @@ def test_links_that_lead_in_circles_do_not_hang_the_listing(folder: Folder):
 def test_a_broken_link_is_listed_so_that_reading_it_says_why(folder: Folder):
     folder.create("a", b"")
     (Path(folder.uri) / "broken.jpg").symlink_to("nowhere")
-    assert [entry.name for entry in folder.files()] == ["a", "broken.jpg"]
+    assert listed(folder) == ["a", "broken.jpg"]
     with pytest.raises(FileNotFoundError):
         read_uri(folder.uri_of("broken.jpg"))
 
@@ -311,7 +334,7 @@ def test_pipes_and_devices_are_left_out_because_reading_them_never_ends(folder: 
     folder.create("a", b"")
     os.mkfifo(Path(folder.uri) / "pipe.jpg")
     (Path(folder.uri) / "zeros.jpg").symlink_to("/dev/zero")
-    assert [entry.name for entry in folder.files()] == ["a"]
+    assert listed(folder) == ["a"]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -319,7 +342,7 @@ def test_any_listed_name_can_be_read_back(folder: Folder, name: str):
     folder.create(f"deep/{name}.jpg", name.encode())
     (entry,) = folder.files()
     assert entry.name == f"deep/{name}.jpg"
-    assert read_uri(folder.uri_of(entry.name)) == name.encode()
+    assert read_uri(folder.uri_of(entry.name), entry.version) == name.encode()
 
 
 def test_names_that_are_not_utf8_are_spelled_out_and_can_be_read_back(tmp_path: Path):
@@ -330,13 +353,12 @@ def test_names_that_are_not_utf8_are_spelled_out_and_can_be_read_back(tmp_path: 
     (entry,) = folder.files()
     assert entry.name == r"\xff\xfe.jpg"
     assert folder.uri == f"{tmp_path}/caf\\xe9"
-    assert read_uri(folder.uri_of(entry.name)) == b"latin"
+    assert read_uri(folder.uri_of(entry.name), entry.version) == b"latin"
 
 
-def test_a_name_that_only_looks_spelled_out_is_read_as_it_is(folder: Folder):
-    folder.create(r"\xff.jpg", b"plain")
-    (entry,) = folder.files()
-    assert read_uri(folder.uri_of(entry.name)) == b"plain"
+def test_printable_leaves_utf8_alone():
+    assert printable("é😀\n") == "é😀\n"
+    assert printable(os.fsdecode(b"\xff")) == r"\xff"
 
 
 # Reading
@@ -344,13 +366,13 @@ def test_a_name_that_only_looks_spelled_out_is_read_as_it_is(folder: Folder):
 
 def test_what_is_not_there_is_told_apart(folder: Folder):
     folder.create("file", b"")
-    assert folder.names("nothing") == []
     assert not Folder(folder.uri_of("file")).is_folder()
     for name in ("nothing", "file/below"):
         with pytest.raises(FileNotFoundError):
             folder.read(name)
-    with pytest.raises(FileNotFoundError):
-        folder.open("nothing")
+    for ask in (folder.open, folder.size_bytes):
+        with pytest.raises(FileNotFoundError):
+            ask("nothing")
 
 
 def test_open_gives_a_seekable_reader(folder: Folder):
@@ -358,85 +380,3 @@ def test_open_gives_a_seekable_reader(folder: Folder):
     with folder.open("a") as stream:
         stream.seek(4)
         assert stream.read(3) == b"456"
-
-
-def test_a_remote_folder_is_listed_and_read_like_a_local_one(remote: str):
-    store = fsspec.filesystem("memory")
-    for name in [*(f"{odd}.jpg" for odd in ODD_NAMES), "z/deep/a.jpg", ".hidden"]:
-        store.pipe_file(f"{remote}/{name}", name.encode())
-    folder = Folder(f"{remote}/")
-    entries = list(folder.files())
-    assert folder.is_folder()
-    assert not folder.is_local
-    assert [entry.name for entry in entries] == sorted([*(f"{odd}.jpg" for odd in ODD_NAMES), "z/deep/a.jpg"])
-    assert entries == list(Folder(folder.uri).files())
-    for entry in entries:
-        assert read_uri(folder.uri_of(entry.name)).decode() == entry.name
-        assert folder.read(entry.name).decode() == entry.name
-    with folder.open("z/deep/a.jpg") as stream:
-        stream.seek(2)
-        assert stream.read() == b"deep/a.jpg"
-
-
-def test_a_remote_file_has_another_version_when_it_was_written_again(remote: str):
-    store = fsspec.filesystem("memory")
-    versions = []
-    for _ in range(2):
-        store.pipe_file(f"{remote}/a", b"same size")
-        versions += [entry.version for entry in Folder(remote).files()]
-    assert len(set(versions)) == 2, versions
-
-
-def test_a_remote_folder_that_is_not_there_is_no_folder(remote: str):
-    fsspec.filesystem("memory").pipe_file(f"{remote}/a", b"")
-    assert not Folder(f"{remote}-of-somebody-else").is_folder()
-
-
-def test_an_entry_is_a_plain_value(folder: Folder):
-    folder.create("a", b"12")
-    (entry,) = folder.files()
-    assert entry == FileEntry("a", 2, entry.version)
-
-
-@pytest.fixture
-def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment in which nothing gives access to S3, and nobody outside is asked."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-
-
-@pytest.mark.usefixtures("no_credentials")
-def test_missing_credentials_are_a_permission_error():
-    with pytest.raises(PermissionError, match="NoCredentialsError"):
-        list(Folder("s3://a-bucket/photos").files())
-
-
-def test_a_store_that_does_not_answer_is_a_connection_error():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(ConnectionError, match="ClientConnectorError"):
-        read_uri(f"http://127.0.0.1:{port}/a.jpg")
-
-
-def test_what_is_no_stores_fault_passes_untouched():
-    with pytest.raises(ZeroDivisionError), store_errors("s3://a-bucket"):
-        _ = 1 / 0
-
-
-def test_a_remote_folder_names_its_files_as_it_was_named():
-    assert Folder("s3://a-bucket/photos/").uri_of("a.jpg") == "s3://a-bucket/photos/a.jpg"
-
-
-def test_a_host_that_does_not_answer_is_a_config_error():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(ConfigError, match=f"ftp://127.0.0.1:{port}/photos: cannot be reached"):
-        Folder(f"ftp://127.0.0.1:{port}/photos")
-
-
-def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert Folder("~/features").uri == str(tmp_path / "features")

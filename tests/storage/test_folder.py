@@ -1,0 +1,96 @@
+"""A folder by its URI: every spelling of a place is that place, and the verbs are those of its store."""
+
+import pickle
+import socket
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.storage.folder import Folder
+from pipeline.storage.reading import read_uri
+from pipeline.storage.trouble import PATIENCE_S
+
+
+def test_an_unknown_scheme_is_a_configuration_error():
+    with pytest.raises(ConfigError, match=r"nope://bucket/photos: no file system .*nope"):
+        Folder("nope://bucket/photos")
+
+
+def test_a_uri_inside_a_uri_is_a_configuration_error(tmp_path: Path):
+    with pytest.raises(ConfigError, match="a URI inside a URI"):
+        Folder(f"zip://::{tmp_path}/photos.zip")
+
+
+def test_a_host_that_does_not_answer_is_a_configuration_error():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConfigError, match=f"ftp://127.0.0.1:{port}/photos: cannot be reached"):
+        Folder(f"ftp://127.0.0.1:{port}/photos")
+
+
+def test_a_relative_path_starts_at_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"a")
+    monkeypatch.chdir(tmp_path)
+    folder = Folder("photos")
+    monkeypatch.chdir("/")
+    assert folder.uri == f"{tmp_path}/photos"
+    assert read_uri(folder.uri_of("a.jpg")) == b"a"
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Folder("~/features").uri == str(tmp_path / "features")
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "file://{}", "file://{}/", "{}/deep/..", "file://{}/deep/.."])
+def test_every_spelling_of_a_folder_lists_the_same(tmp_path: Path, spelling: str):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/a.jpg").write_bytes(b"a")
+    folder = Folder(spelling.format(tmp_path))
+    assert folder.is_folder()
+    assert folder.is_local
+    assert [entry.name for entry in folder.files()] == ["deep/a.jpg"]
+    assert read_uri(folder.uri_of("deep/a.jpg")) == b"a"
+
+
+@pytest.mark.parametrize("uri", ["/", "file:///"])
+def test_the_root_is_a_folder_too(uri: str):
+    folder = Folder(uri)
+    assert folder.uri == "/"
+    assert "proc" in list(folder.names(""))
+
+
+@pytest.mark.parametrize(
+    ("given", "uri"),
+    [
+        ("s3://a-bucket/photos/", "s3://a-bucket/photos"),
+        ("s3a://a-bucket/photos", "s3://a-bucket/photos"),
+        ("s3://a-bucket/", "s3://a-bucket"),
+        ("s3://a-bucket/a b#c?d/é", "s3://a-bucket/a b#c?d/é"),
+        ("memory://a/photos/", "memory://a/photos"),
+    ],
+)
+def test_a_remote_folder_names_its_files_below_itself(given: str, uri: str):
+    folder = Folder(given)
+    assert folder.uri == uri
+    assert not folder.is_local
+    assert folder.uri_of("a.jpg") == f"{uri}/a.jpg"
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///photos"])
+def test_a_uri_without_a_bucket_is_a_configuration_error(uri: str):
+    with pytest.raises(ConfigError, match="names no bucket"):
+        Folder(uri)
+
+
+def test_a_folder_knows_how_patient_it_is(tmp_path: Path):
+    assert Folder(tmp_path).patience_s == PATIENCE_S
+    assert Folder("s3://a-bucket", 7.0).patience_s == 7.0
+
+
+@pytest.mark.parametrize("uri", ["/data/photos", "s3://a-bucket/photos"])
+def test_a_folder_goes_to_other_processes(uri: str):
+    arrived = pickle.loads(pickle.dumps(Folder(uri, 7.0)))  # noqa: S301
+    assert (arrived.uri, arrived.patience_s) == (uri, 7.0)
