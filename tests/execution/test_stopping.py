@@ -19,8 +19,8 @@ try:
     print("waiting", flush=True)
     time.sleep(100)
 except RunDrainedError as error:
-    print("drained", flush=True)
     try:
+        print("drained", flush=True)
         time.sleep(100)
     except RunDrainedError as again:
         sys.exit(again.exit_code)

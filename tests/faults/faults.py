@@ -48,7 +48,7 @@ class Fault:
     fired: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311  the same draws every time
+        self._random = random.Random(self.seed)
 
     def fires(self, seen: Seen) -> bool:
         """Counts a request that has arrived, and says whether this fault hits it."""

@@ -79,6 +79,9 @@ def test_a_large_file_survives_the_loss_of_any_request_or_answer(store: ProxiedB
             store.proxy.install(fault)
         write(folder, name, large)
         assert [fault.fired for fault in faults] == [1] * len(faults), (name, faults)
+        ends = [seen.stored for seen in store.proxy.seen(COMPLETE) if seen.key == name]
+        assert [200] in ends, (name, ends)
+        assert ends.index([200]) == len(ends) - 1, "what was done is not asked for again: S3 might not know it any more"
         assert store.body(name) == large, name
         store.direct.delete_object(Bucket=store.bucket, Key=name)
     assert uploads(store) == ["answers"], "the first of two that were begun, whose answer was lost"
