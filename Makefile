@@ -1,18 +1,22 @@
 # make embed   SAM 2 features of photographs, or of anything: make embed ARGS="source.uri=... sink.uri=..."
 # make test    everything that checks the code
+# make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
 ARGS ?= $(SAMPLE)
 
-.PHONY: embed test lint format pins clean
+.PHONY: embed test chaos lint format pins clean
 
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
 test: .venv/test.stamp lint
 	$(BIN)/python -m pytest
+
+chaos: .venv/test.stamp
+	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

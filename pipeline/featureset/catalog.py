@@ -28,6 +28,9 @@ from pipeline.storage.folder import Folder
 
 R = TypeVar("R", bound=Record)
 
+# What reading raises over a damaged footer, which no checksum covers: its names, types and numbers may be anything.
+DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError, KeyError)
+
 
 def feature_set_record(root: Folder) -> FeatureSetRecord | None:
     """What the set's numbers mean; None where there is no feature set yet."""
@@ -123,7 +126,7 @@ def table_file(root: Folder, file: TableFile) -> Iterator[pq.ParquetFile]:
         raise AccessDeniedError(f"no permission to read {root.uri_of(file.name)}: {error.strerror}") from error
     except StoreUnavailableError:
         raise
-    except (OSError, pa.ArrowInvalid) as error:
+    except DAMAGE as error:
         raise FeatureSetError(f"{root.uri_of(file.name)} is damaged: {error}") from None
 
 
@@ -134,7 +137,7 @@ def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
         FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
     """
     with table_file(root, file) as table:
-        return table.read(columns)
+        return table.read(columns).select(columns)  # Parquet passes over a name it does not know in silence
 
 
 def _read(root: Folder, name: str, kind: type[R]) -> R | None:

@@ -164,15 +164,15 @@ class FeatureSet:
             with self._root.open(shard) as stream:
                 file = pq.ParquetFile(stream, page_checksum_verification=True)
                 if self._record.maps:  # one image a row group
-                    return file.read_row_group(row, columns)
-                return file.read(columns).slice(row, 1)
+                    return file.read_row_group(row, columns).select(columns)
+                return file.read(columns).select(columns).slice(row, 1)
         except FileNotFoundError:
             raise FeatureSetError(f"shard {self._root.uri_of(shard)} is missing; the feature set is damaged") from None
         except PermissionError as error:
             raise AccessDeniedError(f"no permission to read {self._root.uri_of(shard)}: {error.strerror}") from error
         except StoreUnavailableError:
             raise
-        except (OSError, pa.ArrowInvalid) as error:
+        except catalog.DAMAGE as error:
             raise FeatureSetError(f"shard {self._root.uri_of(shard)} is damaged: {error}") from None
 
     def _not_found(self, image_id: str) -> str:

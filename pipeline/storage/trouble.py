@@ -5,6 +5,7 @@ permission or file is not.
 """
 
 import errno
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,13 @@ from pipeline.errors import AccessDeniedError, SinkError, StoreUnavailableError
 
 T = TypeVar("T")
 
+logger = logging.getLogger("pipeline")
+
 # Seconds a store may be in trouble before a run gives up; storms of throttling last a minute or two.
 PATIENCE_S = 300.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 20.0
+# Short trouble is nobody's business.
+_SILENT_S = 5.0
 
 # Whose errors have trees of their own, beside the operating system's.
 _STORE_LIBRARIES = frozenset(
@@ -76,7 +81,7 @@ def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S)
     Raises:
         StoreUnavailableError: still in trouble after `patience_s` seconds.
     """
-    deadline = time.monotonic() + patience_s
+    deadline, is_told = time.monotonic() + patience_s, False
     for wait_s in waits():
         try:
             return action()
@@ -84,6 +89,9 @@ def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise unavailable(uri, error, patience_s) from error
+            if not is_told and left_s < patience_s - _SILENT_S:
+                is_told = True
+                logger.warning("%s is in trouble (%s); trying again for %.0f s more", uri, _said(error), left_s)
             time.sleep(min(wait_s, left_s))
     raise AssertionError("waits never end")
 
@@ -98,8 +106,11 @@ def waits() -> Iterator[float]:
 
 def unavailable(uri: str, error: BaseException, patience_s: float) -> StoreUnavailableError:
     """The error that ends a run when its patience is over."""
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return StoreUnavailableError(f"{uri} could not be reached for {patience_s:.0f} s ({said}); try again later")
+    return StoreUnavailableError(f"{uri} could not be reached for {patience_s:.0f} s ({_said(error)}); try again later")
+
+
+def _said(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @contextmanager

@@ -1,11 +1,16 @@
 """Names: every one that a writer gives is known for what it is, and no other is taken for one of ours."""
 
+import re
+
 import pytest
 
 from pipeline.featureset import paths
 from pipeline.maintenance.names import FileName, parse_name, token_of
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  no secret
+
+# The names of tests are the same in every process.
+TOKENS = re.compile("[0-9a-f]{32}")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +26,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  no secret
         (f"staging/{TOKEN}.tmp", "staged", None, None),
         ("staging/conditional-write-probe", "record", None, None),
     ],
+    ids=lambda value: TOKENS.sub("TOKEN", value) if isinstance(value, str) else str(value),
 )
 def test_a_name_that_a_writer_gives_is_known(name: str, kind: str, run: int | None, unit: int | None):
     assert parse_name(name) == FileName(kind, run, unit)

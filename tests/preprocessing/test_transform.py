@@ -11,7 +11,6 @@ from PIL import Image
 import pipeline
 from pipeline.errors import ImageError
 from pipeline.preprocessing.transform import DESCRIPTION, DEVIATION, MEAN, normalise, preprocess
-from pipeline.sources.sample import SampleSource
 from tests.parity.reference_weights import sample_indices
 from tests.preprocessing.conftest import Encode
 
@@ -19,10 +18,9 @@ GOLDENS = Path(__file__).parents[1] / "parity"
 
 
 @pytest.mark.parametrize("photograph", ["astronaut.png", "rocket.jpg"])
-def test_preprocess_equals_sam2s_own_transform_to_1e_4(photograph: str):
+def test_preprocess_equals_sam2s_own_transform_to_1e_4(photograph: str, photographs: dict[str, Path]):
     golden = np.load(GOLDENS / f"preprocess_{photograph}.npz")
-    path = next(ref.uri for ref in SampleSource().refs() if ref.image_id == photograph)
-    found = preprocess(path, side_px=1024).numpy()
+    found = preprocess(photographs[photograph], side_px=1024).numpy()
     assert list(found.shape) == golden["pixels_shape"].tolist()
     kept = found.ravel()[sample_indices(found.size)]
     worst = np.abs(kept - golden["pixels_values"]).max()
