@@ -77,12 +77,12 @@ class Cluster:
 
     def leave(self) -> None:
         """Ends what was connected or started; of a lost head there is nothing to take leave of."""
-        if self._watch is not None:
-            self._watch.stop()
         if self._watch is not None and self._watch.is_lost:
             atexit.unregister(ray.shutdown)  # it would wait for the head
         elif ray.is_initialized():
             ray.shutdown()
+        if self._watch is not None:
+            self._watch.stop()  # only now: the head may be lost while leave is taken of it
 
 
 @contextmanager

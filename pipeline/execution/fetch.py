@@ -4,9 +4,12 @@ Bytes are parsed in a process of their own, which a bad image may take down with
 told apart from an image being in trouble, and never becomes a quarantine row.
 """
 
+import errno
+import socket
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -19,6 +22,9 @@ from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
+
+# What a disk says when it, or this process, is in trouble, and not the file.
+_TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,11 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
     until = time.monotonic() + patience_s
     with watch.step("fetch"):
         fetched = [_fetch(image, until) for image in listed]
-        failed = [each for each in fetched if isinstance(each, ImageError) and each.error_class == "transient"]
-        if failed:
-            _require_store(listed, fetched, failed[0])
-    return fetched
+        came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
+        if came is None:
+            _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
+            return fetched
+        return _blamed(listed, fetched, came, patience_s=patience_s)
 
 
 def _fetch(image: _Listed, until: float) -> bytes | ImageError:
@@ -133,24 +140,48 @@ def _fetch(image: _Listed, until: float) -> bytes | ImageError:
     except FileChangedError as error:
         return _refused("ImageChanged", f"{error}; a later run embeds it as it is then", "transient")
     except OSError as error:
+        if error.errno in _TROUBLE_OF_DISKS:
+            return _refused("StoreUnavailable", error.strerror or str(error), "transient")
         # On a disk a file that cannot be read is the file's fault; a store may have it, or allow it, tomorrow.
         error_class = "transient" if "://" in image.uri else "permanent"
         return _refused(type(error).__name__, error.strerror or str(error), error_class)
 
 
-def _require_store(listed: list[_Listed], fetched: list[bytes | ImageError], first: ImageError) -> None:
-    """Blames images only if the store still gives others.
+def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
+    """Of a unit of which no image came, blames the images only if the place they are in is all right.
 
     Raises:
-        StoreUnavailableError, AccessDeniedError: it does not, so it is not the images' fault.
+        StoreUnavailableError, AccessDeniedError: it is not.
     """
-    came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
-    if came is None and first.error_type == "PermissionError":
-        raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {listed[0].uri}: {first}")
-    if came is None and first.error_type == "StoreUnavailable":
-        raise StoreUnavailableError(str(first))
-    if came is not None and any(_is_trouble(data) for data in fetched):
-        patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
+    trouble = next((error for error in errors if _is_trouble(error)), None)
+    if trouble is not None:
+        raise StoreUnavailableError(str(trouble))
+    if all(error.error_type == "PermissionError" and error.error_class == "transient" for error in errors):
+        raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {listed[0].uri}: {errors[0]}")
+    folder = Path(listed[0].uri).parent
+    is_local = "://" not in listed[0].uri
+    if is_local and errors[0].error_type == "FileNotFoundError" and not (folder.is_dir() and any(folder.iterdir())):
+        raise StoreUnavailableError(
+            f"{folder} is not there, or empty, on the node {socket.gethostname()}: mount the source on every node; "
+            "if its images are gone for good, give the run up with jobs/abandon.py"
+        )
+
+
+def _blamed(
+    listed: list[_Listed], fetched: list[bytes | ImageError], came: _Listed, *, patience_s: float
+) -> list[bytes | ImageError]:
+    """Asks once more for what was in trouble, and blames an image only if the store still gives another.
+
+    Raises:
+        StoreUnavailableError: it does not, so it is not the images' fault.
+    """
+    num_troubled = sum(_is_trouble(data) for data in fetched)
+    for place, data in enumerate(fetched):
+        if _is_trouble(data):
+            fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled)
+            if _is_trouble(fetched[place]):
+                patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
+    return fetched
 
 
 def _is_trouble(data: bytes | ImageError) -> bool:

@@ -51,12 +51,18 @@ class Gate:
         """Says that a unit is done."""
         self._actor.leave.remote()
 
-    def drain(self, wait_s: float) -> int:
-        """Closes the gate and waits for the units inside, at most `wait_s` seconds; how many are inside still."""
+    def drain(self, wait_s: float) -> int | None:
+        """Closes the gate and waits for the units inside, at most `wait_s` seconds.
+
+        Returns:
+            How many are inside still; None if the gate does not answer.
+        """
         deadline = time.monotonic() + wait_s
         with suppress(RayError):
-            while inside := int(ray.get(self._actor.close.remote())):
-                if time.monotonic() >= deadline:
+            while True:
+                left_s = max(_LOOK_S, deadline - time.monotonic())
+                inside = int(ray.get(self._actor.close.remote(), timeout=left_s))
+                if not inside or time.monotonic() >= deadline:
                     return inside
                 time.sleep(_LOOK_S)
-        return 0
+        return None

@@ -28,7 +28,7 @@ class HeadWatch:
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        self._place = (host, int(port))
+        self._place = (host.strip("[]"), int(port))
         self._give_up_s = float(os.environ.get(_RAYS_LIMIT, _RAYS_LIMIT_S)) * _SHARE
         self._is_over = threading.Event()
         self.is_lost = False

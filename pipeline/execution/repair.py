@@ -106,12 +106,12 @@ def choose_run(task: Task, settings: dict[str, Any], *, broken: Broken, size: in
     assert record is not None, "it was verified"
     require_same_settings(root, record, settings)
     root.require_writable()
+    number = next_run(root)  # before anything is looked at: a run begun meanwhile is met, not doubled
     run = open_run(root, source)
     if run is not None and not broken.get(run.run):
         return run
     if run is not None:
         _seal_without(task, run, broken[run.run])
-    number = next_run(root)  # before it is looked what counts, so that a run begun meanwhile is met, not doubled
     sealed = catalog.sealed_runs(root)
     with Damage.of(root, sealed, broken) as damage:
         if not damage.num_images:

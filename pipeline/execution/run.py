@@ -86,8 +86,8 @@ class _Work:
         committed = catalog.committed_units(task.root, run.run)
         self._units = remaining_units(run, committed)
         self._left = num_images(run, self._units)
-        # Another command may be at work on the same run: one that joins begins somewhere else.
-        self._first = random.choice(self._units) if len(committed) and len(self._units) else 0  # noqa: S311
+        # Another command may be at work on the same run: each begins somewhere else.
+        self._first = random.choice(self._units) if len(self._units) else 0  # noqa: S311
 
     def embed_remaining(self, cluster: Cluster, watch: Stopwatch) -> None:
         """Works through them.
@@ -106,7 +106,10 @@ class _Work:
             self._take_receipts(gate, watch)
         except RunDrainedError:
             inside = gate.drain(_DRAIN_S)
-            announce(f"draining: {'all units in hand are committed' if not inside else f'{inside} units given up'}")
+            given_up = (
+                "the gate does not answer, units in hand are given up" if inside is None else f"{inside} given up"
+            )
+            announce(f"draining: {given_up if inside or inside is None else 'all units in hand are committed'}")
             raise
         if self._left:
             raise RunIncompleteError(f"{self._left} images of run {run.run} are not committed; run the command again")

@@ -92,6 +92,7 @@ class Task:
             SourceError: there are no images.
             SinkError, AccessDeniedError: the sink cannot be written.
         """
+        number = next_run(self.root)  # before anything is looked at: a run begun meanwhile is met, not doubled
         standing = catalog.feature_set_record(self.root)
         if standing is None:
             self.root.require_writable()
@@ -101,7 +102,6 @@ class Task:
             if run is not None:
                 self.root.require_writable()
                 return run
-        number = next_run(self.root)  # before the listing, which takes its time
         size = num_images or images_per_unit(self.maps, self.side_px)
         with Comparison.of(self.root, self.source.refs(), retry_quarantined) as compared:
             return self._begin(number, compared, settings=settings, size=size)
@@ -112,7 +112,7 @@ class Task:
         plan = cut_units(compared.to_embed(), size)
         first = next(plan, None)
         removed = compared.removed()
-        if first is None and number == 1:
+        if first is None and not catalog.sealed_runs(self.root):
             raise SourceError(
                 f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
                 "because of their names; source.suffixes=null takes every file"

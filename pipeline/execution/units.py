@@ -38,15 +38,15 @@ def groups_of(units: np.ndarray, first: int = 0) -> pa.Table:
         units: their numbers, ascending.
         first: the unit to begin with; those before it come last. Commands that share a run begin apart.
     """
-    groups, starts = np.unique(units // UNITS_PER_GROUP, return_index=True)
-    rows = pa.table(
+    turned = np.roll(units, -int(np.searchsorted(units, first)))
+    groups = turned // UNITS_PER_GROUP
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return pa.table(
         {
-            "group": pa.array(groups, pa.int64()),
-            "units": pa.ListArray.from_arrays(pa.array([*starts, len(units)], pa.int32()), pa.array(units)),
+            "group": pa.array(groups[starts], pa.int64()),
+            "units": pa.ListArray.from_arrays(pa.array([*starts, len(units)], pa.int32()), pa.array(turned)),
         }
     )
-    turn = int(np.searchsorted(groups, first // UNITS_PER_GROUP))
-    return pa.concat_tables([rows.slice(turn), rows.slice(0, turn)])
 
 
 class ReadUnits:

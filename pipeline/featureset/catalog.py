@@ -32,6 +32,25 @@ R = TypeVar("R", bound=Record)
 DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError, KeyError)
 
 
+@contextmanager
+def listing_errors(root: Folder) -> Iterator[None]:
+    """Errors of listing leave the block as ours.
+
+    Raises:
+        StoreUnavailableError: the store is in trouble.
+        AccessDeniedError: no permission.
+        FeatureSetError: it cannot be listed.
+    """
+    try:
+        yield
+    except StoreUnavailableError:
+        raise
+    except PermissionError as error:
+        raise AccessDeniedError(f"no permission to list {root.uri}: {error.strerror or error}") from error
+    except OSError as error:
+        raise FeatureSetError(f"{root.uri} cannot be listed: {error}") from error
+
+
 def feature_set_record(root: Folder) -> FeatureSetRecord | None:
     """What the set's numbers mean; None where there is no feature set yet."""
     return _read(root, paths.FEATURE_SET, FeatureSetRecord)
@@ -39,7 +58,8 @@ def feature_set_record(root: Folder) -> FeatureSetRecord | None:
 
 def run_numbers(root: Folder) -> list[int]:
     """The numbers of all claimed runs, ascending."""
-    numbers = sorted(int(name) for name in root.names(paths.RUNS) if name.isdigit())
+    with listing_errors(root):
+        numbers = sorted(int(name) for name in root.names(paths.RUNS) if name.isdigit())
     return [run for run in numbers if _read(root, paths.run_record(run), RunRecord) is not None]
 
 
@@ -86,7 +106,8 @@ def removed_images(root: Folder, sealed: list[Manifest]) -> pa.Table:
 def committed_units(root: Folder, run: int) -> np.ndarray:
     """The numbers of a run's units that are done, ascending, int64."""
     names = (name.removesuffix(".json") for name in root.names(paths.commits(run)) if name.endswith(".json"))
-    return np.sort(np.fromiter((int(name) for name in names if name.isdecimal()), np.int64))
+    with listing_errors(root):
+        return np.sort(np.fromiter((int(name) for name in names if name.isdecimal()), np.int64))
 
 
 def commit_record(root: Folder, run: int, unit: int) -> CommitRecord | None:
@@ -152,3 +173,7 @@ def _bytes(root: Folder, name: str) -> bytes | None:
         return None
     except PermissionError as error:
         raise AccessDeniedError(f"no permission to read {root.uri_of(name)}: {error.strerror}") from error
+    except StoreUnavailableError:
+        raise
+    except OSError as error:
+        raise FeatureSetError(f"{root.uri_of(name)} cannot be read: {error.strerror or error}") from error

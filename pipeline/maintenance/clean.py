@@ -5,8 +5,8 @@ from functools import partial
 
 from pipeline.errors import ConfigError
 from pipeline.maintenance.orphans import Judged, Orphans
-from pipeline.maintenance.spreading import in_threads
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import in_threads
 
 # The rules are safe at any age; the floor keeps what a run of today has left for a look at it.
 _LEAST_AGE_S = 3600.0

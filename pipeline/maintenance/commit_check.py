@@ -7,8 +7,8 @@ from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import CommitRecord, RunRecord
 from pipeline.maintenance.findings import Finding, Kind
-from pipeline.maintenance.spreading import in_threads
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import in_threads
 
 
 def read_commits(

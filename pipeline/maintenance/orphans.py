@@ -13,11 +13,10 @@ from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Abandonment, Manifest
 from pipeline.maintenance.names import FileName, parse_name
-from pipeline.maintenance.reading import listing
-from pipeline.maintenance.spreading import in_threads
 from pipeline.maintenance.use import NamesInUse
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import in_threads
 
 _NOT_OURS, _WRITER_GONE = "not ours, left alone", "its writer is gone"
 
@@ -65,7 +64,7 @@ class Orphans:
         record = catalog.feature_set_record(root)
         if record is None:
             raise FeatureSetError(f"{root.uri} holds no feature set (there is no {paths.FEATURE_SET})")
-        with listing(root):
+        with catalog.listing_errors(root):
             runs = {number: catalog.run_record(root, number) for number in catalog.run_numbers(root)}
         self._ends = {number: catalog.run_end(root, number) for number in runs}
         sealed = [end for end in self._ends.values() if isinstance(end, Manifest)]
@@ -79,7 +78,7 @@ class Orphans:
             StoreUnavailableError, AccessDeniedError: it cannot be told.
         """
         now_s = self._root.now_s()
-        with listing(self._root):
+        with catalog.listing_errors(self._root):
             for entry, reason in in_threads(self._reason, self._old(now_s - older_than_s)):
                 if reason is not None:
                     age_s, is_orphan = now_s - entry.modified_s, reason != _NOT_OURS

@@ -1,11 +1,10 @@
 """Reading that tells three things apart: the store is in trouble, we may not read, and the bytes are not there."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
-from pipeline.errors import AccessDeniedError, FeatureSetError, StoreUnavailableError
+from pipeline.errors import AccessDeniedError, StoreUnavailableError
 from pipeline.featureset.records import TableFile
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import patiently, store_errors
@@ -33,25 +32,6 @@ def read_patiently(root: Folder, name: str, action: Callable[[], T]) -> T:
         return patiently(once, uri, root.patience_s)
     except PermissionError as error:
         raise AccessDeniedError(f"no permission to read {uri}: {error.strerror or error}") from error
-
-
-@contextmanager
-def listing(root: Folder) -> Iterator[None]:
-    """Errors of listing leave the block as ours.
-
-    Raises:
-        StoreUnavailableError: the store is in trouble.
-        AccessDeniedError: no permission.
-        FeatureSetError: it cannot be listed.
-    """
-    try:
-        yield
-    except StoreUnavailableError:
-        raise
-    except PermissionError as error:
-        raise AccessDeniedError(f"no permission to list {root.uri}: {error.strerror or error}") from error
-    except OSError as error:
-        raise FeatureSetError(f"{root.uri} cannot be listed: {error}") from error
 
 
 def table_problem(root: Folder, file: TableFile) -> str | None:

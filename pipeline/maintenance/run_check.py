@@ -19,11 +19,11 @@ from pipeline.maintenance.expectation import shards_of_commits, shards_of_tables
 from pipeline.maintenance.findings import Finding, Kind, RunReport
 from pipeline.maintenance.ledger import Ledger
 from pipeline.maintenance.names import parse_name
-from pipeline.maintenance.reading import listing, table_problem
+from pipeline.maintenance.reading import table_problem
 from pipeline.maintenance.shard_check import ExpectedShard, Problem, check_footer, check_whole
-from pipeline.maintenance.spreading import NUM_THREADS, in_threads
 from pipeline.storage.entry import FileEntry
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import NUM_THREADS, in_threads
 
 _LOG = logging.getLogger(__name__)
 _SAY_EVERY_S = 30.0
@@ -89,7 +89,7 @@ class RunCheck:
             StoreUnavailableError, AccessDeniedError: it cannot be told.
         """
         run, ledger = self._run, Ledger(scratch)
-        with listing(self._root):
+        with catalog.listing_errors(self._root):
             committed = catalog.committed_units(self._root, run.run).tolist()
         if self._is_sound(run.plan):
             ledger.enter("plan", self._batches(run.plan, ["unit", "image_id"]))
@@ -175,7 +175,7 @@ class RunCheck:
 
     def _files(self, folder: str) -> Iterator[FileEntry]:
         place = Folder(self._root.uri_of(folder), self._root.patience_s)
-        with listing(place):
+        with catalog.listing_errors(place):
             if place.is_folder():
                 yield from place.files()
 

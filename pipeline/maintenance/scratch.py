@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from pipeline.errors import SinkError
+
 _MEMORY = "600MB"
 _ROWS_AT_ONCE = 100_000
 _BATCHES_AT_ONCE = 8
@@ -26,6 +28,8 @@ def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f"SET memory_limit='{_MEMORY}'; SET temp_directory='{folder}'")
             connection.execute("SET preserve_insertion_order=false; SET enable_progress_bar=false")
             yield connection
+        except duckdb.Error as error:
+            raise SinkError(f"scratch tables in {folder}: {error}; free space there, or set TMPDIR") from error
         finally:
             connection.close()
 

@@ -12,7 +12,7 @@ from pipeline.featureset.fingerprint import fingerprint
 from pipeline.featureset.records import Abandonment, FeatureSetRecord, Manifest, RunRecord
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.findings import Finding, Kind, Report, RunReport
-from pipeline.maintenance.reading import listing, read_patiently, table_problem
+from pipeline.maintenance.reading import read_patiently, table_problem
 from pipeline.maintenance.run_check import RunCheck
 from pipeline.maintenance.scratch import scratch_database
 from pipeline.storage.folder import Folder
@@ -72,7 +72,7 @@ class _Verification:
     def _claimed_runs(self) -> list[RunRecord]:
         """The runs whose records can be read; numbers are claimed one after the other, so a gap is a lost record."""
         records: dict[int, RunRecord | None] = {}
-        with listing(self._root):
+        with catalog.listing_errors(self._root):
             numbers = sorted(int(name) for name in self._root.names(paths.RUNS) if name.isdecimal())
         for number in numbers:
             try:

@@ -3,9 +3,7 @@
 Only commits are read for it, many at a time; that the shards they name are there is looked up in one listing.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -17,7 +15,9 @@ from pipeline.featureset.index import index_table
 from pipeline.featureset.records import Abandonment, CommitRecord, Manifest, QuarantineRow, RunRecord
 from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
 from pipeline.sinks.tables import TableWriter, table_writer
+from pipeline.storage.entry import FileEntry
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import in_threads
 
 # Rows to a row group of the index, and commits that are on their way at once.
 _INDEX_ROWS = 10_000
@@ -97,30 +97,25 @@ class _SealedUnits:
         self._sizes = _ShardSizes(root, run)
 
     def __iter__(self) -> Iterator[CommitRecord]:
-        with ThreadPoolExecutor(_NUM_READERS) as pool:
-            waiting: deque[tuple[Future[CommitRecord], pa.ListScalar]] = deque()
-            for unit, planned in enumerate(self._planned()):
-                waiting.append((pool.submit(self._commit, unit), planned))
-                if len(waiting) > 4 * _NUM_READERS:
-                    yield self._checked(*waiting.popleft())
-            while waiting:
-                yield self._checked(*waiting.popleft())
+        for commit, planned in in_threads(self._read, enumerate(self._planned()), _NUM_READERS):
+            yield self._checked(commit, planned)
 
     def _planned(self) -> Iterator[pa.ListScalar]:
         with catalog.table_file(self._root, self._run.plan) as plan:
             for batch in plan.iter_batches(columns=["image_id"], batch_size=4096):
                 yield from batch["image_id"]
 
-    def _commit(self, unit: int) -> CommitRecord:
+    def _read(self, planned: tuple[int, pa.ListScalar]) -> tuple[CommitRecord, pa.ListScalar]:
+        unit, ids = planned
         commit = catalog.commit_record(self._root, self._run.run, unit)
         if commit is None:
             raise RunIncompleteError(
                 f"unit {unit} of run {self._run.run} is not committed yet; run the same command again"
             )
-        return commit
+        return commit, ids
 
-    def _checked(self, reading: Future[CommitRecord], planned: pa.ListScalar) -> CommitRecord:
-        commit, run = reading.result(), self._run.run
+    def _checked(self, commit: CommitRecord, planned: pa.ListScalar) -> CommitRecord:
+        run = self._run.run
         if commit.fingerprint != self._run.fingerprint:
             raise FeatureSetError(f"unit {commit.unit} of run {run} carries the fingerprint of other settings")
         found = [*commit.rows.image_id, *(row.image_id for row in commit.quarantine)]
@@ -145,8 +140,10 @@ class _ShardSizes:
 
     def __init__(self, root: Folder, run: RunRecord) -> None:
         self._root, self._folder = root, paths.shards(run.run)
-        self._listed = Folder(root.uri_of(self._folder), root.patience_s).files() if _exists(root, run) else iter(())
-        self._next = next(self._listed, None)
+        place = Folder(root.uri_of(self._folder), root.patience_s)
+        with catalog.listing_errors(place):
+            self._listed = place.files() if place.is_folder() else iter(())
+        self._next = self._step()
 
     def check(self, commit: CommitRecord) -> None:
         """Refuses a commit whose shard is not there whole; commits come in the order of their units.
@@ -157,7 +154,7 @@ class _ShardSizes:
         of_unit = {}
         while self._next is not None and self._next.name[:9] <= f"{commit.unit:09d}":
             of_unit[f"{self._folder}/{self._next.name}"] = self._next.size_bytes
-            self._next = next(self._listed, None)
+            self._next = self._step()
         if commit.shard is None or of_unit.get(commit.shard.name) == commit.shard.size_bytes:
             return
         found = of_unit.get(commit.shard.name)
@@ -167,9 +164,9 @@ class _ShardSizes:
             "jobs/repair.py with the overrides of this command embeds its images again"
         )
 
-
-def _exists(root: Folder, run: RunRecord) -> bool:
-    return Folder(root.uri_of(paths.shards(run.run)), root.patience_s).is_folder()
+    def _step(self) -> FileEntry | None:
+        with catalog.listing_errors(self._root):
+            return next(self._listed, None)
 
 
 def without_shard(commit: CommitRecord) -> CommitRecord:
@@ -181,7 +178,7 @@ def without_shard(commit: CommitRecord) -> CommitRecord:
             stage="encode",
             error_class="transient",
             error_type=SHARD_DAMAGED,
-            message="its shard was damaged before the run was sealed; a later run embeds it again",
+            message="its shard was damaged before the run was sealed; jobs/repair.py, or run.retry_quarantined=transient, embeds it again",
         )
         for image_id, uri in zip(commit.rows.image_id, commit.rows.uri, strict=True)
     ]

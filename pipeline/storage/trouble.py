@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pipeline.errors import AccessDeniedError, SinkError, StoreUnavailableError
+from pipeline.errors import AccessDeniedError, ConfigError, SinkError, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -49,6 +49,9 @@ _TRANSIENT_CODES = frozenset(
 _CREDENTIAL_CODES = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
+
+
+_MISTAKES = frozenset({"InvalidConfigError", "InvalidRegionError", "ParamValidationError", "ProfileNotFound"})
 
 
 class CredentialsError(PermissionError):
@@ -133,10 +136,15 @@ def _in_our_words(error: Exception, uri: str) -> OSError | None:
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return _of_response(error, response, uri)
+    if isinstance(error, ValueError) and "endpoint" in str(error).lower():
+        raise ConfigError(f"{uri}: {error}; set AWS_ENDPOINT_URL to http(s)://host:port") from error
     if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
         return None
-    said = f"{type(error).__name__}: {error}"
-    if "Credential" in type(error).__name__:
+    kind = type(error).__name__
+    said = f"{kind}: {error}"
+    if kind in _MISTAKES:
+        raise ConfigError(f"{uri}: {said}; mend the URI or the AWS_ variables") from error
+    if "Credential" in kind or "Token" in kind:
         return CredentialsError(errno.EACCES, said, uri)
     return ConnectionError(errno.EIO, said, uri)
 

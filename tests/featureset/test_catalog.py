@@ -193,3 +193,9 @@ def test_a_store_in_trouble_is_not_a_damaged_table(read: Callable[..., pa.Table]
         catalog.feature_set_record(root)
     store.proxy.clear()
     assert read(root, file, ["unit"]).num_rows == 1
+
+
+def test_a_listing_that_is_refused_is_ours_to_say(tmp_path: Path):
+    for kind, ours in ((PermissionError, AccessDeniedError), (OSError, FeatureSetError)):
+        with pytest.raises(ours, match=str(tmp_path)), catalog.listing_errors(Folder(tmp_path)):
+            raise kind(5, "told so")

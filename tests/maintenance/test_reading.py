@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import AccessDeniedError, FeatureSetError, StoreUnavailableError
-from pipeline.maintenance.reading import listing, read_patiently, table_problem
+from pipeline.errors import AccessDeniedError, StoreUnavailableError
+from pipeline.maintenance.reading import read_patiently, table_problem
 from pipeline.storage.folder import Folder
 from tests.damaging import manifest_of, path_of
 from tests.faults.faults import Answer, FlipBit, Reset
@@ -42,12 +42,6 @@ def test_what_the_disk_cannot_give_is_an_error_of_the_operating_system(tmp_path:
     folder = Folder(tmp_path)
     with pytest.raises(IsADirectoryError):
         read_patiently(folder, "folder", lambda: folder.read("folder"))
-
-
-def test_a_listing_that_is_refused_is_ours_to_say(tmp_path: Path):
-    for kind, ours in ((PermissionError, AccessDeniedError), (OSError, FeatureSetError)):
-        with pytest.raises(ours, match=str(tmp_path)), listing(Folder(tmp_path)):
-            raise kind(5, "told so")
 
 
 @pytest.mark.parametrize("fault", [Answer(503, first=2), Reset(first=2, operation="GetObject"), FlipBit(first=1)])

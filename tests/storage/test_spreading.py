@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.maintenance.spreading import in_threads
+from pipeline.storage.spreading import in_threads
 
 
 def test_results_come_in_the_order_of_the_items():
