@@ -22,7 +22,7 @@ _FAILED = pa.schema([("image_id", pa.string()), ("run", pa.int32())])
 _CLASSES = {"none": [], "transient": ["transient"], "all": ["transient", "permanent"]}
 
 # Sums of hashes do not depend on the order; two of them, of 64 bits each, so that no two listings share both.
-# Another version of DuckDB may hash otherwise: then the long way is taken once.
+# Another version of DuckDB may hash otherwise: then the long way is taken until the next run.
 _DIGEST = "SELECT count(*), sum(hash(image_id, version)), sum(hash(version, image_id)) FROM listed"
 _TWICE = "SELECT image_id FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1"
 # For an image in several runs the last one counts.

@@ -106,10 +106,8 @@ class _Work:
             self._take_receipts(gate, watch)
         except RunDrainedError:
             inside = gate.drain(_DRAIN_S)
-            given_up = (
-                "the gate does not answer, units in hand are given up" if inside is None else f"{inside} given up"
-            )
-            announce(f"draining: {given_up if inside or inside is None else 'all units in hand are committed'}")
+            counted = f"{inside} units in hand are given up" if inside else "all units in hand are committed"
+            announce(f"draining: {'what became of units in hand is not known' if inside is None else counted}")
             raise
         if self._left:
             raise RunIncompleteError(f"{self._left} images of run {run.run} are not committed; run the command again")

@@ -24,6 +24,7 @@ _INDEX_ROWS = 10_000
 _NUM_READERS = 32
 
 SHARD_DAMAGED = "ShardDamaged"
+_AGAIN = "jobs/repair.py, or run.retry_quarantined=transient, embeds it again"
 
 
 def seal_run(
@@ -178,7 +179,7 @@ def without_shard(commit: CommitRecord) -> CommitRecord:
             stage="encode",
             error_class="transient",
             error_type=SHARD_DAMAGED,
-            message="its shard was damaged before the run was sealed; jobs/repair.py, or run.retry_quarantined=transient, embeds it again",
+            message=f"its shard was damaged before the run was sealed; {_AGAIN}",
         )
         for image_id, uri in zip(commit.rows.image_id, commit.rows.uri, strict=True)
     ]

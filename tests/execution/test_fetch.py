@@ -93,6 +93,7 @@ def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch,
 
 
 def test_a_unit_of_nothing_but_bad_images_still_is_a_unit(fetch, tmp_path):
+    (tmp_path / "another.png").touch()
     unit = fetch(unversioned({"gone.png": str(tmp_path / "gone.png")}))
     assert unit.images == []
     assert unit.pixels_NCHW.shape == (0, 3, 64, 64)
@@ -131,7 +132,16 @@ def test_a_file_that_can_be_opened_but_not_read_is_the_files_fault(fetch, make_p
     (tmp_path / "photos" / names[0]).symlink_to("/proc/self/mem")
     unit = fetch([refs_batch([(row["image_id"], row["uri"], 1, "") for row in batches[0].to_pylist()])])
     assert ids(unit) == names[1:]
-    assert failures(unit)[names[0]][:2] == ("fetch", "permanent")
+    assert failures(unit)[names[0]][:2] == ("fetch", "transient"), "EIO: a bad sector, or a file server in trouble"
+
+
+@pytest.mark.parametrize("is_mounted", [False, True], ids=["no-folder", "empty-folder"])
+def test_a_node_without_the_source_blames_no_image(fetch, tmp_path, is_mounted: bool):
+    place = tmp_path / "photos"
+    if is_mounted:
+        place.mkdir()
+    with pytest.raises(StoreUnavailableError, match="mount the source on every node"):
+        fetch(unversioned({name: str(place / name) for name in ("a.png", "b.png")}))
 
 
 # Work that is done
@@ -218,7 +228,8 @@ def test_all_images_of_a_unit_share_its_patience(fetch, bucket_of_photos, store:
     unit = fetch(bucket_of_photos)
     assert ids(unit) == ALL_FOUR[3:]
     tries = [sum(name in seen.key for seen in store.proxy.seen("GetObject")) for name in ALL_FOUR[:3]]
-    assert tries[1] == tries[2] == 3, tries  # one try by the client, which sends three requests
+    # One try by the client, which sends three requests; and once more before an image is blamed.
+    assert tries[1] == tries[2] == 6, tries
 
 
 @pytest.mark.parametrize(

@@ -66,19 +66,18 @@ def test_images_of_any_units_add_up(tmp_path: Path):
 @pytest.mark.parametrize(
     ("first", "order"),
     [
-        (0, [0, 1, 2, 4]),
-        (1023, [0, 1, 2, 4]),
-        (1500, [1, 2, 4, 0]),
-        (2049, [2, 4, 0, 1]),
-        (3500, [4, 0, 1, 2]),
-        (9999, [0, 1, 2, 4]),
+        (0, [0, 3, 1023, 1024, 2048, 2049, 5000]),
+        (3, [3, 1023, 1024, 2048, 2049, 5000, 0]),
+        (1500, [2048, 2049, 5000, 0, 3, 1023, 1024]),
+        (2049, [2049, 5000, 0, 3, 1023, 1024, 2048]),
+        (9999, [0, 3, 1023, 1024, 2048, 2049, 5000]),
     ],
 )
 def test_units_are_grouped_as_the_plan_is_and_begun_with_anywhere(first: int, order: list[int]):
-    groups = groups_of(np.array([0, 3, 1023, 1024, 2048, 2049, 5000]), first)
-    assert groups["group"].to_pylist() == order
-    units = dict(zip(order, groups["units"].to_pylist(), strict=True))
-    assert units == {0: [0, 3, 1023], 1: [1024], 2: [2048, 2049], 4: [5000]}
+    groups = groups_of(np.array([0, 3, 1023, 1024, 2048, 2049, 5000]), first).to_pylist()
+    assert [unit for row in groups for unit in row["units"]] == order
+    assert all({unit // UNITS_PER_GROUP for unit in row["units"]} == {row["group"]} for row in groups), groups
+    assert len(groups) <= 5, "those of a group stay together, but for the group that is begun within"
 
 
 def test_every_unit_that_is_left_is_read_once_and_as_planned(tmp_path: Path):
