@@ -13,7 +13,8 @@ embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
 test: .venv/test.stamp lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 -m "not cluster and not drill"
+	$(BIN)/python -m pytest -n 2 -m "cluster or drill"
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)
