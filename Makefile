@@ -14,7 +14,8 @@ embed: .venv/embed.stamp
 
 test: .venv/test.stamp lint
 	$(BIN)/python -m pytest -n 4 -m "not cluster and not drill"
-	$(BIN)/python -m pytest -n 2 -m "cluster or drill"
+	$(BIN)/python -m pytest -n 2 -m drill
+	$(BIN)/python -m pytest -m cluster
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)

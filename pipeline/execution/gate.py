@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-_LOOK_S = 0.1
+_LOOK_S, _ANSWER_S = 0.1, 5.0
 
 
 @ray.remote(num_cpus=0)
@@ -60,8 +60,7 @@ class Gate:
         deadline = time.monotonic() + wait_s
         with suppress(RayError):
             while True:
-                left_s = max(_LOOK_S, deadline - time.monotonic())
-                inside = int(ray.get(self._actor.close.remote(), timeout=left_s))
+                inside = int(ray.get(self._actor.close.remote(), timeout=_ANSWER_S))
                 if not inside or time.monotonic() >= deadline:
                     return inside
                 time.sleep(_LOOK_S)
