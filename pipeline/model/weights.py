@@ -171,7 +171,9 @@ def _fetch(uri: str) -> Path:
             return _fetch_once(uri)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {_bare(uri)}; give {CHOICES}") from None
-    except (OSError, ValueError, ImportError) as error:
+    except CheckpointError:
+        raise
+    except (ConfigError, OSError, ValueError, ImportError) as error:
         # What stores report may repeat the URI, and with it what is secret in it.
         detail = f": {error}" if uri == _bare(uri) else ""
         raise CheckpointError(f"cannot fetch the checkpoint {_bare(uri)}: {type(error).__name__}{detail}") from None
