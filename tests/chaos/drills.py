@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos import random_kills, storms, sweep_local, sweep_s3, two_writers, zombies
+from tests.chaos import bit_flips, random_kills, storms, sweep_local, sweep_s3, two_writers, zombies
 from tests.chaos.outcome import Outcome
 from tests.chaos.room import Room
 
@@ -46,6 +46,7 @@ DRILLS = [
         {"num_rounds": 200, "num_writers": 4},
     ),
     Drill("zombies", zombies.drill, {"num_rounds": 15}, {"num_rounds": 150}),
+    Drill("bit_flips", bit_flips.drill, {"num_flips": 200}, {"num_flips": 2_000}),
     Drill("storms", storms.drill, {"num_rounds": 1, "num_flips": 6}, {"num_rounds": 5, "num_flips": 150}),
 ]
 
