@@ -38,7 +38,7 @@ def resolve_device(device: str) -> str:
 def resolve_precision(precision: str, device: str) -> str:
     """Turn a precision choice into the precision a device computes in.
 
-    `auto` means bf16 where the hardware multiplies it natively (CUDA, and CPUs with AMX tiles), else fp32.
+    `auto` means bf16 where the hardware multiplies it natively (CUDA; CPUs with AMX tiles or AVX-512 BF16), else fp32.
 
     Args:
         precision: `auto`, `fp32`, `bf16` or `fp16`.
@@ -56,5 +56,7 @@ def resolve_precision(precision: str, device: str) -> str:
         return precision
     # A GPU that is named is taken at its word: it may be another machine's.
     named_gpu = device.startswith("cuda")
-    has_fast_bf16 = named_gpu or resolve_device(device) != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
-    return "bf16" if has_fast_bf16 else "fp32"
+    if named_gpu or resolve_device(device) != "cpu":
+        return "bf16"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"

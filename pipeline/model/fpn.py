@@ -6,6 +6,7 @@ the dtypes are SAM 2's own.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -81,19 +82,42 @@ class FpnNeck(nn.Module):
         Raises:
             ValueError: another number of maps, or a level that the upsampled coarser one does not fit.
         """
-        deepest = len(self.convs) - 1
         if len(maps_BCHW) != len(self.convs):
             raise ValueError(
                 f"{len(maps_BCHW)} maps came from the trunk, but the neck has {len(self.convs)} convolutions"
             )
+        convs = reversed(self.convs)
+        return self.fuse([conv(map_BCHW) for conv, map_BCHW in zip(convs, maps_BCHW, strict=True)])
+
+    def fuse(self, laterals_BCHW: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Add coarser maps to finer ones where asked: what `forward` does after its convolutions.
+
+        Args:
+            laterals_BCHW: what the convolutions gave, highest resolution first.
+
+        Returns:
+            As `forward`.
+
+        Raises:
+            ValueError: a level that the upsampled coarser one does not fit.
+        """
         levels: list[Tensor] = []
-        for level in range(deepest, -1, -1):
-            lateral_BCHW = self.convs[deepest - level](maps_BCHW[level])
-            if level in self.fpn_top_down_levels and levels:
-                lateral_BCHW = self._add_coarser(lateral_BCHW, levels[-1], level)
-            levels.append(lateral_BCHW)
+        for level, lateral_BCHW in reversed(list(enumerate(laterals_BCHW))):
+            is_fused = level in self.fpn_top_down_levels and levels
+            levels.append(self._add_coarser(lateral_BCHW, levels[-1], level) if is_fused else lateral_BCHW)
         levels.reverse()
         return levels, [self.position_encoding(level_BCHW, level_BCHW.dtype) for level_BCHW in levels]
+
+    @property
+    def laterals(self) -> list[nn.Conv2d]:
+        """The lateral convolutions, highest resolution first."""
+        return [cast("nn.Conv2d", sequence.conv) for sequence in self.convs][::-1]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every lateral convolution is 1x1 of stride 1, so that it takes each cell by itself."""
+        shapes = {(conv.kernel_size, conv.stride, conv.padding) for conv in self.laterals}
+        return shapes == {((1, 1), (1, 1), (0, 0))}
 
     def _add_coarser(self, lateral_BCHW: Tensor, coarser_BCHW: Tensor, level: int) -> Tensor:
         mode = self.fpn_interp_model

@@ -52,6 +52,7 @@ class Hiera(nn.Module):
         return_interm_layers: return every stage's map, not only the last.
 
     Attributes:
+        block_shapes: what distinguishes the blocks, in order.
         channel_list: channels of the maps that `forward` returns, deepest first.
 
     Raises:
@@ -97,7 +98,7 @@ class Hiera(nn.Module):
         coarse_height, coarse_width = window_pos_embed_bkg_spatial_size
         self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, coarse_height, coarse_width))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, embed_dim, window_spec[0], window_spec[0]))
-        shapes = self._block_shapes((embed_dim, num_heads), (dim_mul, head_mul), drop_path_rate)
+        self.block_shapes = shapes = self._block_shapes((embed_dim, num_heads), (dim_mul, head_mul), drop_path_rate)
         self.blocks = nn.ModuleList(MultiScaleBlock(shape) for shape in shapes)
         ends = self.stage_ends if return_interm_layers else self.stage_ends[-1:]
         self.channel_list = [shapes[end].dim_out for end in reversed(ends)]
@@ -139,9 +140,9 @@ class Hiera(nn.Module):
         Raises:
             ValueError: the pixels have another shape, or sides that the position embedding cannot tile.
         """
-        self._check_pixels(pixels_BCHW)
+        self.check_pixels(pixels_BCHW)
         tokens_BHWC = self.patch_embed(pixels_BCHW)
-        tokens_BHWC = tokens_BHWC + self._position_embedding(tokens_BHWC.shape[1], tokens_BHWC.shape[2])
+        tokens_BHWC = tokens_BHWC + self.position_embedding(tokens_BHWC.shape[1], tokens_BHWC.shape[2])
         maps_BCHW = []
         for index, block in enumerate(self.blocks):
             tokens_BHWC = block(tokens_BHWC)
@@ -150,14 +151,15 @@ class Hiera(nn.Module):
                 maps_BCHW.append(tokens_BHWC.permute(0, 3, 1, 2))
         return maps_BCHW
 
-    def _position_embedding(self, height: int, width: int) -> Tensor:
+    def position_embedding(self, height: int, width: int) -> Tensor:
         """The coarse embedding stretched over the grid plus the tiled window embedding, (1, H, W, C)."""
         coarse = functional.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
         side = self.window_spec[0]
         tiled = self.pos_embed_window.tile(1, 1, height // side, width // side)
         return (coarse + tiled).permute(0, 2, 3, 1)
 
-    def _check_pixels(self, pixels_BCHW: Tensor) -> None:
+    def check_pixels(self, pixels_BCHW: Tensor) -> None:
+        """Raise ValueError for pixels that `forward` does not take."""
         if pixels_BCHW.ndim != 4 or pixels_BCHW.shape[1] != 3:
             raise ValueError(f"pixels have the shape {tuple(pixels_BCHW.shape)}; give (batch, 3, height, width)")
         if not pixels_BCHW.is_floating_point():

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.model.fpn import FpnNeck
 from pipeline.model.hiera import Hiera
+from pipeline.model.packed_encoder import PackedEncoder
 
 
 class EncoderOutput(TypedDict):
@@ -54,6 +55,7 @@ class ImageEncoder(nn.Module):
         self.neck = neck
         self.scalp = scalp
         self.compute_dtype: torch.dtype | None = None
+        self._packed: tuple[object, PackedEncoder] | None = None
 
     def forward(self, pixels_BCHW: Tensor) -> EncoderOutput:
         """Encode normalised pixels.
@@ -67,16 +69,54 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: pixels of another shape.
         """
+        if self._can_pack(pixels_BCHW):
+            return self._output(*self.neck.fuse(self._packed_encoder()(pixels_BCHW)))
+        return self.encode_plainly(pixels_BCHW)
+
+    def encode_plainly(self, pixels_BCHW: Tensor) -> EncoderOutput:
+        """The same through the modules as they stand, which is slower on a CPU and the measure of the rest."""
         if self.compute_dtype is None:
             return self._encode(pixels_BCHW)
         with torch.autocast(device_type=pixels_BCHW.device.type, dtype=self.compute_dtype):
             return self._encode(pixels_BCHW)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_packed": None}
+
     def _encode(self, pixels_BCHW: Tensor) -> EncoderOutput:
-        levels, encodings = self.neck(self.trunk(pixels_BCHW))
+        return self._output(*self.neck(self.trunk(pixels_BCHW)))
+
+    def _output(self, levels: list[Tensor], encodings: list[Tensor]) -> EncoderOutput:
         num_kept = len(levels) - self.scalp
         return {
             "vision_features": levels[num_kept - 1],
             "vision_pos_enc": encodings[:num_kept],
             "backbone_fpn": levels[:num_kept],
         }
+
+    def _can_pack(self, pixels_BCHW: Tensor) -> bool:
+        """Whether this forward pass is one that the packed form is made for."""
+        if self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return False
+        tensors = (pixels_BCHW, *self.parameters())
+        if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in tensors):
+            return False
+        self.trunk.check_pixels(pixels_BCHW)
+        size = (pixels_BCHW.shape[2], pixels_BCHW.shape[3])
+        return PackedEncoder.fits(self.trunk, self.neck, size=size, dtype=self._packed_dtype)
+
+    @property
+    def _packed_dtype(self) -> torch.dtype:
+        return self.compute_dtype or torch.float32
+
+    def _packed_encoder(self) -> PackedEncoder:
+        """The packed form of the weights as they are now."""
+        state = (self._packed_dtype, *(_state(parameter) for parameter in self.parameters()))
+        if self._packed is None or self._packed[0] != state:
+            self._packed = (state, PackedEncoder(self.trunk, self.neck, self._packed_dtype))
+        return self._packed[1]
+
+
+def _state(parameter: Tensor) -> tuple[int, int]:
+    """Where a parameter lies and how often it was written; torch counts that for all but inference tensors."""
+    return parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version  # noqa: SLF001

@@ -37,8 +37,9 @@ def test_a_named_precision_stays(precision: str):
     assert resolve_precision(precision, "cpu") == precision
 
 
-def test_auto_means_bf16_on_a_cpu_only_with_tiles_for_it():
-    expected = "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+def test_auto_means_bf16_on_a_cpu_only_if_it_multiplies_it():
+    capabilities = torch.cpu.get_capabilities()
+    expected = "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
     assert resolve_precision("auto", "cpu") == expected
 
 

@@ -54,7 +54,7 @@ def test_no_global_blocks_are_allowed():
 
 def test_the_position_embedding_is_a_stretched_part_plus_a_tiled_part():
     built = trunk()
-    embedding = built._position_embedding(16, 24)  # noqa: SLF001  seen from outside only through a whole trunk
+    embedding = built.position_embedding(16, 24)
     coarse = torch.nn.functional.interpolate(built.pos_embed, size=(16, 24), mode="bicubic", align_corners=False)
     for y, x in [(0, 0), (7, 8), (15, 23)]:
         expected = coarse[0, :, y, x] + built.pos_embed_window[0, :, y % 8, x % 8]

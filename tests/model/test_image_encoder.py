@@ -1,5 +1,7 @@
 """The whole encoder: published names and counts, batches, sizes, layout, and what it refuses."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from pipeline.model.hiera import Hiera
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.position_encoding import PositionEmbeddingSine
 from pipeline.model.weights import Weights
+from tests.parity.reference_weights import fill, pixels
 
 # Published sizes: parameters of trunk and neck, tensors of the trunk.
 COUNTS = {
@@ -119,3 +122,35 @@ def test_channels_that_do_not_match_are_refused_with_both_lists():
 def test_a_scalp_that_leaves_no_level_is_refused(scalp: int):
     with pytest.raises(ValueError, match=f"scalp={scalp} must lie between 0 and 3"):
         encoder_of(scalp)
+
+
+@torch.no_grad()
+def test_weights_loaded_later_are_the_ones_that_count(debug_encoder: ImageEncoder):
+    encoder, images = copy.deepcopy(debug_encoder), pixels(128, 128)
+    before = encoder(images)["vision_features"]
+    encoder.load_state_dict(fill(encoder.state_dict()))
+    after = encoder(images)["vision_features"]
+    assert not torch.allclose(before, after, atol=1e-3)
+    torch.testing.assert_close(after, encoder.encode_plainly(images)["vision_features"], rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_that_has_encoded_can_be_copied_and_pickled(debug_encoder: ImageEncoder):
+    images = pixels(128, 128)
+    with torch.inference_mode():
+        expected = debug_encoder(images)["vision_features"]
+        for again in (copy.deepcopy(debug_encoder), pickle.loads(pickle.dumps(debug_encoder))):  # noqa: S301
+            assert torch.equal(again(images)["vision_features"], expected)
+
+
+def test_gradients_flow_where_they_are_wanted(debug_encoder: ImageEncoder):
+    encoder = copy.deepcopy(debug_encoder).requires_grad_()
+    encoder(pixels(128, 128))["vision_features"].sum().backward()
+    assert all(parameter.grad is not None for name, parameter in encoder.named_parameters() if "trunk" in name)
+
+
+@torch.inference_mode()
+def test_an_encoder_made_in_inference_mode_works():
+    encoder = assemble_encoder(load_encoder_config("hiera_debug").tree, Weights("random", seed=0))
+    images = pixels(128, 128)
+    expected = encoder.encode_plainly(images)["vision_features"]
+    torch.testing.assert_close(encoder(images)["vision_features"], expected, rtol=1e-4, atol=1e-4)
