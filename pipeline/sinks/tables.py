@@ -1,6 +1,5 @@
 """Parquet files that are hashed while they are written, and appear whole or not at all."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.featureset.records import TableFile
+from pipeline.sinks.hashing import hashed
 from pipeline.storage.folder import Folder
 
 
@@ -17,11 +17,11 @@ class TableWriter:
 
     def __init__(self, name: str, stream: IO[bytes], schema: pa.Schema) -> None:
         self._name = name
-        self._hashing = _HashingStream(stream)
+        self._hashed = hashed(stream)
         self._num_rows = 0
         # Maps hardly compress (8% under zstd) and dictionaries or statistics of them are dead weight.
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._hashing, mode="w"),
+            self._hashed.sink,
             schema,
             compression={_leaf(field): "none" if _is_blob(field) else "zstd" for field in schema},
             use_dictionary=False,
@@ -33,16 +33,20 @@ class TableWriter:
         """Writes the rows of `table`, at most `row_group_size` to a row group."""
         self._writer.write_table(table, row_group_size=row_group_size or max(table.num_rows, 1))
         self._num_rows += table.num_rows
+        self._hashed.advance()
 
     def close(self) -> None:
         """Writes the footer."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._hashed.finish()
 
     @property
     def file(self) -> TableFile:
         """The finished file, as records name it."""
-        digest, size_bytes = self._hashing.sha256.hexdigest(), self._hashing.size_bytes
-        return TableFile(name=self._name, num_rows=self._num_rows, size_bytes=size_bytes, sha256=digest)
+        size_bytes, sha256 = self._hashed.size_bytes, self._hashed.sha256
+        return TableFile(name=self._name, num_rows=self._num_rows, size_bytes=size_bytes, sha256=sha256)
 
 
 @contextmanager
@@ -70,25 +74,3 @@ def _leaf(field: pa.Field) -> str:
 
 def _is_blob(field: pa.Field) -> bool:
     return bool(pa.types.is_fixed_size_binary(field.type))
-
-
-class _HashingStream:
-    """The write half of a file object that hashes and counts what passes."""
-
-    closed = False
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-        self.size_bytes = 0
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.size_bytes += len(data)
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Leaves the stream open: whoever made it syncs and publishes it."""
