@@ -1,8 +1,12 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,17 +15,21 @@ import torch
 
 from pipeline.errors import FeatureSetError, ImageError, PipelineError, SinkError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
+from pipeline.execution.memory import keep_freed_memory
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow
 from pipeline.model.build import assemble_encoder
-from pipeline.model.outputs import stored_features
+from pipeline.model.outputs import StoredFeatures, stored_features
 from pipeline.model.weights import Weights
 from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.shards import EmbeddedImages, ShardWriter, shard_writer
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S
+
+# More batches at once than a few units have would stand still.
+_MAX_LANES = 8
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class EncoderSettings:
     precision: str
     num_threads: int
     images_per_batch: int
+    side_px: int
 
 
 @dataclass(frozen=True)
@@ -59,27 +68,29 @@ class Gate(Protocol):
 
 
 class EncodeAndWrite:
-    """One block of pixels to one committed shard; holds an encoder that Hydra built in this process."""
+    """One block of pixels to one committed shard; holds an encoder that Hydra built in this process.
+
+    Made to be called by two threads at once: while one unit is encoded, the one before it is written and committed.
+    """
 
     def __init__(self, *, encoder: EncoderSettings, sink: SinkSettings, gate: Gate | None = None) -> None:
         self._settings, self._sink, self._gate = encoder, sink, gate
         self._root = Folder(sink.uri, sink.patience_s)
-        # A cluster may offer more logical CPUs than there are cores.
-        self._num_threads = min(encoder.num_threads, len(os.sched_getaffinity(0)))
-        torch.set_num_threads(self._num_threads)
+        if encoder.device == "cpu":
+            keep_freed_memory()
+        self._lanes = _lanes(encoder)
         self._failure: PipelineError | None = None
         try:
             self._encoder = assemble_encoder(
                 encoder.tree, encoder.weights, device=encoder.device, precision=encoder.precision
             )
+            self._encoder.prepare(encoder.side_px)
             self._require_stored_positions()
         except PipelineError as error:
             self._failure = error  # of an error in a constructor, Ray hands on the text alone
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Encodes, writes and commits the unit in the block's one row; answers with its receipt."""
-        # Ray calls this in another thread than the constructor, and torch counts threads by thread.
-        torch.set_num_threads(self._num_threads)
         if self._failure:
             raise self._failure
         decoded = DecodedUnit.from_block(block)
@@ -102,12 +113,18 @@ class EncodeAndWrite:
 
     def _commit(self, decoded: DecodedUnit, watch: Stopwatch) -> CommitRecord:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)
-        with (
-            watch.step("write"),
-            shard_writer(self._root, record, run=run, unit=decoded.unit) as shard,
-        ):
-            for images, pixels_NCHW in self._batches(decoded):
-                quarantine += self._encode(images, pixels_NCHW, shard, watch=watch)
+        with ExitStack() as stack:
+            shard = stack.enter_context(shard_writer(self._root, record, run=run, unit=decoded.unit))
+            # Lanes take batches as they come: those of the next unit after the last of this one.
+            encoded = [(images, self._lanes.submit(self._encode, pixels)) for images, pixels in self._batches(decoded)]
+            stack.callback(_cancel, [future for _, future in encoded])
+            for images, future in encoded:
+                features, seconds = future.result()
+                watch.add({"encode": seconds})
+                with watch.step("write"):
+                    quarantine += _append(shard, images, features)
+            with watch.step("write"):
+                stack.close()
         commit = CommitRecord(
             run=run,
             unit=decoded.unit,
@@ -128,26 +145,13 @@ class EncodeAndWrite:
         for start in range(0, len(decoded.images), size):
             yield decoded.images[start : start + size], decoded.pixels_NCHW[start : start + size]
 
-    def _encode(
-        self, images: list[DecodedImage], pixels_NCHW: np.ndarray, shard: ShardWriter, *, watch: Stopwatch
-    ) -> list[QuarantineRow]:
-        """Encodes a batch into the shard; images whose features are not finite come back as quarantine rows."""
-        with watch.step("encode"), torch.inference_mode():
+    def _encode(self, pixels_NCHW: np.ndarray) -> tuple[StoredFeatures, float]:
+        """What is kept of a batch, and the seconds it took; runs in a lane."""
+        began = time.perf_counter()
+        with torch.inference_mode():
             pixels = torch.tensor(pixels_NCHW, device=self._settings.device)
-            maps, embeddings = stored_features(self._encoder(pixels), self._sink.record.maps)
-        finite = np.array([_all_finite(i, embeddings, *maps.values()) for i in range(len(images))])
-        good = [image for image, fine in zip(images, finite, strict=True) if fine]
-        if good:
-            shard.append(
-                EmbeddedImages(
-                    image_ids=[image.image_id for image in good],
-                    uris=[image.uri for image in good],
-                    original_sizes=[(image.height, image.width) for image in good],
-                    maps=maps if finite.all() else {name: values[finite] for name, values in maps.items()},
-                    embeddings=embeddings[finite],
-                )
-            )
-        return [_not_finite(image) for image, fine in zip(images, finite, strict=True) if not fine]
+            features = stored_features(self._encoder(pixels), self._sink.record.maps)
+        return features, time.perf_counter() - began
 
     def _require_stored_positions(self) -> None:
         """The stored position encodings must be those that this encoder would give with every image."""
@@ -159,8 +163,42 @@ class EncodeAndWrite:
                 raise FeatureSetError(f"the position encodings stored in {self._root.uri} are not this encoder's")
 
 
-def _all_finite(place: int, *arrays: np.ndarray) -> bool:
-    return all(bool(np.isfinite(array[place]).all()) for array in arrays)
+def _lanes(settings: EncoderSettings) -> ThreadPoolExecutor:
+    """Threads that each encode a batch by themselves.
+
+    On a CPU they share the cores: threads that work on one image wait for each other after every product, so that a
+    core taken from one of them, by decoding or writing, stops them all.
+    """
+    if settings.device != "cpu":
+        return ThreadPoolExecutor(1, thread_name_prefix="encode")
+    # A cluster may offer more logical CPUs than there are cores.
+    num_threads = min(settings.num_threads, len(os.sched_getaffinity(0)))
+    num_lanes = min(num_threads, _MAX_LANES)
+    # Torch counts threads by thread.
+    each = partial(torch.set_num_threads, num_threads // num_lanes)
+    return ThreadPoolExecutor(num_lanes, thread_name_prefix="encode", initializer=each)
+
+
+def _cancel(futures: list[Future[Any]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _append(shard: ShardWriter, images: list[DecodedImage], features: StoredFeatures) -> list[QuarantineRow]:
+    """Writes the good images; those whose features are not finite come back as quarantine rows."""
+    finite = features.is_finite
+    good = [image for image, fine in zip(images, finite, strict=True) if fine]
+    if good:
+        shard.append(
+            EmbeddedImages(
+                image_ids=[image.image_id for image in good],
+                uris=[image.uri for image in good],
+                original_sizes=[(image.height, image.width) for image in good],
+                maps={name: part if finite.all() else part[finite] for name, part in features.maps.items()},
+                embeddings=features.embeddings[finite],
+            )
+        )
+    return [_not_finite(image) for image, fine in zip(images, finite, strict=True) if not fine]
 
 
 def _not_finite(image: DecodedImage) -> QuarantineRow:

@@ -46,7 +46,7 @@ def embed_units(
             fn_constructor_kwargs=dict(encode),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=placement.num_encoders),
+            compute=_encoders(placement.num_encoders),
             **({"num_gpus": placement.num_gpus} if placement.num_gpus else {"num_cpus": placement.num_cpus}),
             **_RESTARTS,
         )
@@ -54,3 +54,13 @@ def embed_units(
     for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for row in batch["receipt"].to_pylist():
             yield Receipt.from_row(row)
+
+
+def _encoders(count: int) -> ActorPoolStrategy:
+    """Actors that hold two units each, one to encode and one to write, and have a third at hand."""
+    return ActorPoolStrategy(
+        size=count,
+        max_concurrent_calls_per_actor=2,
+        enable_true_multi_threading=True,
+        max_tasks_in_flight_per_actor=3,
+    )

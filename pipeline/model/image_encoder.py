@@ -73,6 +73,13 @@ class ImageEncoder(nn.Module):
             return self._output(*self.neck.fuse(self._packed_encoder()(pixels_BCHW)))
         return self.encode_plainly(pixels_BCHW)
 
+    def prepare(self, side_px: int) -> None:
+        """Does what the first image of `side_px` x `side_px` pixels would have to wait for; harmless to leave out."""
+        with torch.inference_mode():
+            pixels_BCHW = torch.zeros(1, 3, side_px, side_px, device=next(self.parameters()).device)
+            if self._can_pack(pixels_BCHW):
+                self._packed_encoder().prepare((side_px, side_px))
+
     def encode_plainly(self, pixels_BCHW: Tensor) -> EncoderOutput:
         """The same through the modules as they stand, which is slower on a CPU and the measure of the rest."""
         if self.compute_dtype is None:

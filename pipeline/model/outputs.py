@@ -4,6 +4,7 @@ Maps leave as (N, H, W, C): the order in which the neck's 1x1 convolutions lie i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,35 @@ def position_encodings(tree: Mapping[str, Any], maps: tuple[MapSpec, ...]) -> di
         }
 
 
-def stored_features(output: EncoderOutput, maps: tuple[MapSpec, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The maps by column, (N, H, W, C) in their stored dtype, and the pooled vectors, (N, C) float32."""
+@dataclass(frozen=True)
+class StoredFeatures:
+    """What is kept of a batch: maps by column (N, H, W, C) in their stored dtype, pooled vectors (N, C) float32.
+
+    Attributes:
+        is_finite: (N,) bool; whether all numbers of an image are finite in the dtype they are stored in.
+    """
+
+    maps: dict[str, np.ndarray]
+    embeddings: np.ndarray
+    is_finite: np.ndarray
+
+
+def stored_features(output: EncoderOutput, maps: tuple[MapSpec, ...]) -> StoredFeatures:
+    """What is kept of the encoder's output, on the CPU."""
     levels = output["backbone_fpn"]
-    arrays = {}
+    stored = {}
     for spec in maps:
         values = levels[spec.level].to(getattr(torch, spec.dtype)).permute(0, 2, 3, 1)
-        arrays[spec.column] = values.contiguous().cpu().numpy()
-    return arrays, pool(output).cpu().numpy()
+        stored[spec.column] = values.contiguous().cpu()
+    pooled = pool(output).cpu()
+    parts = [pooled, *stored.values()]
+    finite = [all(_is_finite(part[image]) for part in parts) for image in range(len(pooled))]
+    return StoredFeatures({name: part.numpy() for name, part in stored.items()}, pooled.numpy(), np.array(finite))
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    """Whether all are; the least and the greatest tell, twenty times as fast as asking each (NaN counts as both)."""
+    return bool(torch.isfinite(torch.stack(values.aminmax())).all())
 
 
 def pool(output: EncoderOutput) -> torch.Tensor:

@@ -54,14 +54,19 @@ class PackedEncoder:
         Returns:
             (B, d_model, h, w) in the dtype computed in, highest resolution first; their memory is channels last.
         """
-        size = (pixels_BCHW.shape[2], pixels_BCHW.shape[3])
-        if size not in self._ways:
-            self._ways = {size: Way(self._trunk, size)}  # of one size alone: it is large
-        way, batch = self._ways[size], len(pixels_BCHW)
+        way, batch = self.prepare((pixels_BCHW.shape[2], pixels_BCHW.shape[3])), len(pixels_BCHW)
         maps_BHWC = [torch.empty((batch, *level.size, self._d_model), dtype=self._dtype) for level in way.levels]
         for image, pixels_CHW in enumerate(pixels_BCHW):
             self._encode(pixels_CHW, way, [map_BHWC[image].flatten(0, 1) for map_BHWC in maps_BHWC])
         return [map_BHWC.permute(0, 3, 1, 2) for map_BHWC in maps_BHWC]
+
+    def prepare(self, size: tuple[int, int]) -> Way:
+        """The way of images of a (height, width) in pixels; kept for the last size alone, for it is large."""
+        way = self._ways.get(size)
+        if way is None:
+            way = Way(self._trunk, size)
+            self._ways = {size: way}
+        return way
 
     def _encode(self, pixels_CHW: Tensor, way: Way, maps_NC: list[Tensor]) -> None:
         embedded_NC = self._embed(pixels_CHW)

@@ -52,6 +52,7 @@ class Prepared:
             precision="fp32",
             num_threads=1,
             images_per_batch=images_per_batch,
+            side_px=64,
         )
         self.sink = SinkSettings(self.root.uri, self.run.run, record, patience_s=30.0)
         self.step = EncodeAndWrite(encoder=self.encoder, sink=self.sink, gate=gate)

@@ -40,12 +40,24 @@ def test_stored_features_are_the_output_in_another_order():
     maps = map_specs(config.tree, side_px=64, kind="fpn", dtype="float32")
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     output = pipeline.build_encoder("hiera_debug", checkpoint="random")(pixels)
-    arrays, pooled = stored_features(output, maps)
+    stored = stored_features(output, maps)
     for spec in maps:
-        np.testing.assert_array_equal(arrays[spec.column].transpose(0, 3, 1, 2), output["backbone_fpn"][spec.level])
+        np.testing.assert_array_equal(
+            stored.maps[spec.column].transpose(0, 3, 1, 2), output["backbone_fpn"][spec.level]
+        )
     means = output["vision_features"].mean(dim=(2, 3)).numpy()
-    np.testing.assert_allclose(pooled, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(stored.embeddings, means / np.linalg.norm(means, axis=1, keepdims=True), rtol=1e-5)
     assert pool(output).dtype == torch.float32
+    assert stored.is_finite.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 70_000.0])
+def test_one_number_that_cannot_be_stored_marks_its_image(value):
+    maps = map_specs(load_encoder_config("hiera_debug").tree, side_px=64, kind="fpn", dtype="float16")
+    levels = [torch.randn(3, *spec.shape_chw) for spec in maps]
+    levels[1][1, 7, 3, 2] = value
+    output = {"backbone_fpn": levels, "vision_features": levels[-1]}
+    assert stored_features(output, maps).is_finite.tolist() == [True, False, True]
 
 
 def test_position_encodings_need_no_image():
