@@ -101,12 +101,17 @@ class FpnNeck(nn.Module):
         Raises:
             ValueError: a level that the upsampled coarser one does not fit.
         """
+        levels = self.add_coarser_levels(laterals_BCHW)
+        return levels, [self.position_encoding(level_BCHW, level_BCHW.dtype) for level_BCHW in levels]
+
+    def add_coarser_levels(self, laterals_BCHW: Sequence[Tensor]) -> list[Tensor]:
+        """The levels alone, of any number of channels; arguments and errors as for `fuse`."""
         levels: list[Tensor] = []
         for level, lateral_BCHW in reversed(list(enumerate(laterals_BCHW))):
             is_fused = level in self.fpn_top_down_levels and levels
             levels.append(self._add_coarser(lateral_BCHW, levels[-1], level) if is_fused else lateral_BCHW)
         levels.reverse()
-        return levels, [self.position_encoding(level_BCHW, level_BCHW.dtype) for level_BCHW in levels]
+        return levels
 
     @property
     def laterals(self) -> list[nn.Conv2d]:

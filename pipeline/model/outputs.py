@@ -13,12 +13,14 @@ import torch
 from pipeline.errors import ConfigError
 from pipeline.featureset.schema import MapSpec
 from pipeline.model.build import instantiate_encoder
+from pipeline.model.image_encoder import ImageEncoder
+from pipeline.model.packed_way import Way, level_sizes
 
 EncoderOutput = Mapping[str, Any]
 
 
 def map_specs(tree: Mapping[str, Any], *, side_px: int, kind: str, dtype: str) -> tuple[MapSpec, ...]:
-    """The maps a row holds, from fine to coarse, found by a forward pass on shapes alone.
+    """The maps a row holds, from fine to coarse, found without computing them.
 
     Args:
         tree: plain encoder configuration.
@@ -31,15 +33,29 @@ def map_specs(tree: Mapping[str, Any], *, side_px: int, kind: str, dtype: str) -
     """
     with torch.device("meta"):
         encoder = instantiate_encoder(tree).eval()
-        try:
-            levels = encoder(torch.empty(1, 3, side_px, side_px))["backbone_fpn"]
-        except (ValueError, RuntimeError) as error:
-            raise ConfigError(f"the encoder does not take images of {side_px} x {side_px} pixels: {error}") from None
-    kept = {"fpn": range(len(levels)), "embed": [len(levels) - 1], "pooled": []}[kind]
-    return tuple(
-        MapSpec(f"fpn_{level}", level, tuple(levels[level].shape[1:]), dtype, side_px // levels[level].shape[-1])
-        for level in kept
-    )
+    try:
+        shapes = _level_shapes(encoder, side_px)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"the encoder does not take images of {side_px} x {side_px} pixels: {error}") from None
+    kept = {"fpn": range(len(shapes)), "embed": [len(shapes) - 1], "pooled": []}[kind]
+    return tuple(MapSpec(f"fpn_{level}", level, shapes[level], dtype, side_px // shapes[level][-1]) for level in kept)
+
+
+def _level_shapes(encoder: ImageEncoder, side_px: int) -> list[tuple[int, int, int]]:
+    """The (C, H, W) of the levels; by arithmetic where it will do, for a forward pass on shapes takes a second."""
+    pixels = torch.empty(1, 3, side_px, side_px, device="meta")
+    encoder.trunk.check_pixels(pixels)
+    if not (Way.exists(encoder.trunk, (side_px, side_px)) and encoder.neck.is_pointwise):
+        with torch.device("meta"):
+            return [_shape_chw(level) for level in encoder(pixels)["backbone_fpn"]]
+    sizes = level_sizes(encoder.trunk, (side_px, side_px))
+    levels = encoder.neck.add_coarser_levels([torch.zeros(1, 1, *size) for size in sizes])
+    return [(encoder.neck.d_model, *level.shape[2:]) for level in levels[: len(levels) - encoder.scalp]]
+
+
+def _shape_chw(map_BCHW: torch.Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = map_BCHW.shape
+    return channels, height, width
 
 
 def position_encodings(tree: Mapping[str, Any], maps: tuple[MapSpec, ...]) -> dict[str, np.ndarray]:

@@ -58,15 +58,16 @@ class Way:
         self.positions_NC = trunk.position_embedding(*grid).flatten(0, 2)[self.places]
         self.steps: list[Step] = []
         self.levels: list[Level] = []
-        for index, (block, stride) in enumerate(zip(trunk.block_shapes, _strides(trunk), strict=True)):
+        strides = _strides(trunk)
+        for index, block in enumerate(trunk.block_shapes):
             level = None
             if index in trunk.stage_ends:
-                after = stride * (_POOLING if block.q_stride else 1)
+                after = strides[index + 1]
                 level = Level(len(self.levels), (grid[0] // after, grid[1] // after), after, order.places(after))
                 self.levels.append(level)
-            self.steps.append(Step(block.window, order.windows(stride, block.window), level))
+            self.steps.append(Step(block.window, order.windows(strides[index], block.window), level))
         first = trunk.block_shapes[0].window
-        spans = [block.window * stride for block, stride in zip(trunk.block_shapes, _strides(trunk), strict=True)]
+        spans = [block.window * stride for block, stride in zip(trunk.block_shapes, strides, strict=False)]
         self.num_leading = next((i for i, span in enumerate(spans) if not 0 < span <= first), len(spans))
         self.tokens_at_a_time = max(1, _TOKENS_AT_A_TIME // max(1, first**2)) * max(1, first**2)
 
@@ -78,19 +79,22 @@ class Way:
         return TokenOrder.fits((size[0] // PATCH_STRIDE, size[1] // PATCH_STRIDE), _spans(trunk))
 
 
+def level_sizes(trunk: Hiera, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The (height, width) of the trunk's maps, finest first, for a size of image that it has a way for."""
+    strides = [PATCH_STRIDE * _strides(trunk)[end + 1] for end in trunk.stage_ends]
+    return [(size[0] // stride, size[1] // stride) for stride in strides]
+
+
 def _strides(trunk: Hiera) -> list[int]:
-    """The stride of the tokens that come into each block, in finest tokens."""
-    strides, stride = [], 1
+    """The stride of the tokens that come into each block, and of those that leave the last, in finest tokens."""
+    strides = [1]
     for block in trunk.block_shapes:
-        strides.append(stride)
-        stride *= _POOLING if block.q_stride else 1
+        strides.append(strides[-1] * (_POOLING if block.q_stride else 1))
     return strides
 
 
 def _spans(trunk: Hiera) -> list[int]:
     """The sides of all windows and pooled cells, in finest tokens."""
-    spans = [_POOLING ** (1 + number) for number, _ in enumerate(trunk.q_pool_blocks)]
-    strides = _strides(trunk)
-    return spans + [
-        block.window * stride for block, stride in zip(trunk.block_shapes, strides, strict=True) if block.window
-    ]
+    cells = [_POOLING ** (1 + number) for number, _ in enumerate(trunk.q_pool_blocks)]
+    windows = zip(trunk.block_shapes, _strides(trunk), strict=False)
+    return cells + [block.window * stride for block, stride in windows if block.window]

@@ -30,6 +30,25 @@ def test_choices_of_features():
     assert chosen["pooled"] == ()
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["scalp=0", "neck.fpn_top_down_levels=null", "neck.fpn_interp_model=bilinear"],
+        ["trunk.window_spec=[8,4,15,7]"],
+        ["neck.kernel_size=3", "neck.padding=1", "neck.d_model=64", "neck.position_encoding.num_pos_feats=64"],
+    ],
+    ids=" ".join,
+)
+def test_the_maps_are_those_of_a_forward_pass(overrides: list[str]):
+    tree = load_encoder_config("hiera_debug", overrides).tree
+    maps = map_specs(tree, side_px=192, kind="fpn", dtype="float16")
+    encoder = pipeline.build_encoder("hiera_debug", checkpoint="random", overrides=overrides)
+    levels = encoder(torch.zeros(1, 3, 192, 192))["backbone_fpn"]
+    assert [spec.shape_chw for spec in maps] == [tuple(level.shape[1:]) for level in levels]
+    assert [spec.stride_px for spec in maps] == [192 // level.shape[-1] for level in levels]
+
+
 def test_a_side_the_encoder_does_not_take_is_a_config_error():
     with pytest.raises(ConfigError, match="100 x 100"):
         map_specs(load_encoder_config("hiera_debug").tree, side_px=100, kind="fpn", dtype="float16")
