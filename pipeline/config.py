@@ -82,10 +82,12 @@ class ExecutionConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class RunConfig:
-    """What a run takes up again, and when it gives up; None never does."""
+    """What a run takes up again, when it gives up (None: never), and how it is audited."""
 
     retry_quarantined: Literal["none", "transient", "all"] = "none"
     max_failed_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    audit_images: Annotated[int, Field(ge=0, le=1000)] = 4
+    accept_audit: bool = False
 
 
 @dataclass(frozen=True, config=_STRICT)

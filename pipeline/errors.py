@@ -91,6 +91,10 @@ class FeatureSetError(PipelineError):
     exit_code = 65
 
 
+class AuditFailedError(FeatureSetError):
+    """Stored features are further from the reference than the precision explains; the run is not sealed."""
+
+
 class ImageNotFoundError(FeatureSetError, KeyError):
     """The feature set has no image of that id."""
 

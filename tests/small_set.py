@@ -21,7 +21,12 @@ from pipeline.storage.folder import Folder
 FINE = MapSpec("fpn_0", 0, (4, 8, 6), "float16", 4)
 COARSE = MapSpec("fpn_1", 1, (5, 4, 3), "float16", 8)
 MAPS = (FINE, COARSE)
-SETTINGS = {"weights": {"kind": "random", "seed": 0}, "features": "fpn", "preprocessing": {"side_px": 64}}
+SETTINGS = {
+    "weights": {"kind": "random", "seed": 0},
+    "features": "fpn",
+    "preprocessing": {"side_px": 64},
+    "precision": "bf16",
+}
 SOURCE = {"kind": "directory", "uri": "/data/photos", "suffixes": [".jpg"]}
 
 

@@ -1,7 +1,6 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,9 +13,11 @@ import pyarrow as pa
 import torch
 
 from pipeline.errors import FeatureSetError, ImageError, PipelineError, SinkError
+from pipeline.execution.audit import AuditPlan, audit
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
 from pipeline.execution.memory import keep_freed_memory
 from pipeline.featureset import catalog, paths
+from pipeline.featureset.audit import AuditRow
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow
 from pipeline.model.build import assemble_encoder
@@ -67,14 +68,34 @@ class Gate(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Images of one forward pass, their pixels, and the places of those to audit."""
+
+    images: list[DecodedImage]
+    pixels_NCHW: np.ndarray
+    audits: list[int]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What became of a batch, with seconds by step."""
+
+    features: StoredFeatures
+    audits: list[AuditRow]
+    seconds: dict[str, float]
+
+
 class EncodeAndWrite:
     """One block of pixels to one committed shard; holds an encoder that Hydra built in this process.
 
     Made to be called by two threads at once: while one unit is encoded, the one before it is written and committed.
     """
 
-    def __init__(self, *, encoder: EncoderSettings, sink: SinkSettings, gate: Gate | None = None) -> None:
-        self._settings, self._sink, self._gate = encoder, sink, gate
+    def __init__(
+        self, *, encoder: EncoderSettings, sink: SinkSettings, audits: AuditPlan, gate: Gate | None = None
+    ) -> None:
+        self._settings, self._sink, self._audits, self._gate = encoder, sink, audits, gate
         self._root = Folder(sink.uri, sink.patience_s)
         if encoder.device == "cpu":
             keep_freed_memory()
@@ -113,16 +134,18 @@ class EncodeAndWrite:
 
     def _commit(self, decoded: DecodedUnit, watch: Stopwatch) -> CommitRecord:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)
+        audited: list[AuditRow] = []
         with ExitStack() as stack:
             shard = stack.enter_context(shard_writer(self._root, record, run=run, unit=decoded.unit))
             # Lanes take batches as they come: those of the next unit after the last of this one.
-            encoded = [(images, self._lanes.submit(self._encode, pixels)) for images, pixels in self._batches(decoded)]
-            stack.callback(_cancel, [future for _, future in encoded])
-            for images, future in encoded:
-                features, seconds = future.result()
-                watch.add({"encode": seconds})
+            batches = [(batch, self._lanes.submit(self._encode, batch)) for batch in self._batches(decoded)]
+            stack.callback(_cancel, [future for _, future in batches])
+            for batch, future in batches:
+                encoded = future.result()
+                audited += encoded.audits
+                watch.add(encoded.seconds)
                 with watch.step("write"):
-                    quarantine += _append(shard, images, features)
+                    quarantine += _append(shard, batch.images, encoded.features)
             with watch.step("write"):
                 stack.close()
         commit = CommitRecord(
@@ -132,6 +155,7 @@ class EncodeAndWrite:
             fingerprint=record.fingerprint,
             shard=shard.file,
             rows=shard.rows,
+            audit=tuple(audited),
             quarantine=tuple(quarantine),
         )
         planned = len(decoded.images) + len(decoded.quarantine)
@@ -140,18 +164,27 @@ class EncodeAndWrite:
         with watch.step("commit"):
             return commit_unit(self._root, commit)
 
-    def _batches(self, decoded: DecodedUnit) -> Iterator[tuple[list[DecodedImage], np.ndarray]]:
-        size = self._settings.images_per_batch
-        for start in range(0, len(decoded.images), size):
-            yield decoded.images[start : start + size], decoded.pixels_NCHW[start : start + size]
+    def _batches(self, decoded: DecodedUnit) -> Iterator[_Batch]:
+        size, num_images = self._settings.images_per_batch, len(decoded.images)
+        audits = self._audits.places(decoded.unit, num_images)
+        for start in range(0, num_images, size):
+            part = slice(start, start + size)
+            within = [place - start for place in audits if start <= place < start + size]
+            yield _Batch(decoded.images[part], decoded.pixels_NCHW[part], within)
 
-    def _encode(self, pixels_NCHW: np.ndarray) -> tuple[StoredFeatures, float]:
-        """What is kept of a batch, and the seconds it took; runs in a lane."""
-        began = time.perf_counter()
-        with torch.inference_mode():
-            pixels = torch.tensor(pixels_NCHW, device=self._settings.device)
-            features = stored_features(self._encoder(pixels), self._sink.record.maps)
-        return features, time.perf_counter() - began
+    def _encode(self, batch: _Batch) -> _Encoded:
+        """What is kept of a batch, and how far off it is where it is audited; runs in a lane."""
+        watch, maps = Stopwatch(), self._sink.record.maps
+        with watch.step("encode"), torch.inference_mode():
+            pixels = torch.tensor(batch.pixels_NCHW, device=self._settings.device)
+            features = stored_features(self._encoder(pixels), maps)
+        audits = []
+        for place in batch.audits:
+            if features.is_finite[place]:
+                with watch.step("audit"):
+                    errors = audit(self._encoder, batch.pixels_NCHW[place], features.of_image(place), maps=maps)
+                audits.append(AuditRow(image_id=batch.images[place].image_id, errors=errors))
+        return _Encoded(features, audits, watch.seconds)
 
     def _require_stored_positions(self) -> None:
         """The stored position encodings must be those that this encoder would give with every image."""

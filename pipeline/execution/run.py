@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config import ExecutionConfig, JobConfig
 from pipeline.errors import RunDrainedError, RunIncompleteError
+from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
 from pipeline.execution.encode import EncoderSettings, SinkSettings
@@ -72,7 +73,9 @@ def embed_run(
             return None
         _Work(task, run, config=config, placement=placement).embed_remaining(cluster, watch)
     with watch.step("seal"):
-        manifest = seal_run(task.root, run, max_failed_share=config.run.max_failed_share)
+        manifest = seal_run(
+            task.root, run, max_failed_share=config.run.max_failed_share, accept_audit=config.run.accept_audit
+        )
     return _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
 
 
@@ -82,7 +85,7 @@ class _Work:
     def __init__(self, task: Task, run: RunRecord, *, config: JobConfig, placement: Placement) -> None:
         self._task, self._run, self._placement = task, run, placement
         self._execution: ExecutionConfig = config.execution
-        self._max_failed_share = config.run.max_failed_share
+        self._max_failed_share, self._audit_images = config.run.max_failed_share, config.run.audit_images
         committed = catalog.committed_units(task.root, run.run)
         self._units = remaining_units(run, committed)
         self._left = num_images(run, self._units)
@@ -147,7 +150,12 @@ class _Work:
                 limits=DecodeLimits(execution.decode_timeout_s, int(execution.decode_memory_gib * 2**30)),
                 patience_s=execution.patience_s,
             ),
-            encode={"encoder": encoder, "sink": sink, "gate": gate},
+            encode={
+                "encoder": encoder,
+                "sink": sink,
+                "audits": AuditPlan(self._audit_images, self._run.num_units),
+                "gate": gate,
+            },
             placement=self._placement,
         )
 
@@ -183,4 +191,5 @@ def _summary(task: Task, manifest: Manifest, watch: Stopwatch, *, wall_s: float,
         num_ignored=task.source.num_ignored,
         seconds=watch.seconds,
         quarantined=dict(reasons.most_common()),
+        audit=manifest.audit.text() if manifest.audit else "none",
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import FeatureSetError, ImageError
+from pipeline.featureset.audit import AuditRow, AuditSummary
 from pipeline.featureset.schema import MapSpec
 
 
@@ -128,6 +129,7 @@ class CommitRecord(Record):
 
     Attributes:
         token: this writer's alone; tells whose commit stands when an answer was lost.
+        audit: images of the shard that were embedded again by the reference way, and how far off they are.
         rows: the shard's images, so that sealing a run reads commits and no shards.
     """
 
@@ -137,6 +139,7 @@ class CommitRecord(Record):
     fingerprint: str
     shard: TableFile | None
     rows: IndexRows = IndexRows()
+    audit: tuple[AuditRow, ...] = ()
     quarantine: tuple[QuarantineRow, ...]
 
     @property
@@ -168,6 +171,7 @@ class Manifest(Record):
     index: TableFile
     shards: TableFile
     quarantine: TableFile
+    audit: AuditSummary | None = None
 
 
 def _digest(fields: dict[str, Any]) -> str:

@@ -87,6 +87,14 @@ class ImageEncoder(nn.Module):
         with torch.autocast(device_type=pixels_BCHW.device.type, dtype=self.compute_dtype):
             return self._encode(pixels_BCHW)
 
+    def encode_exactly(self, pixels_BCHW: Tensor) -> EncoderOutput:
+        """The same through the modules in float32, whatever precision is set: what audits measure against."""
+        with (
+            torch.autocast(device_type=pixels_BCHW.device.type, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
+            return self._encode(pixels_BCHW)
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_packed": None}
 

@@ -84,6 +84,10 @@ class StoredFeatures:
     embeddings: np.ndarray
     is_finite: np.ndarray
 
+    def of_image(self, place: int) -> dict[str, np.ndarray]:
+        """One image's maps by column, (H, W, C), and its pooled vector as `embedding`, (C,)."""
+        return {**{column: values[place] for column, values in self.maps.items()}, "embedding": self.embeddings[place]}
+
 
 def stored_features(output: EncoderOutput, maps: tuple[MapSpec, ...]) -> StoredFeatures:
     """What is kept of the encoder's output, on the CPU."""

@@ -23,6 +23,7 @@ class RunSummary:
     num_ignored: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
+    audit: str = ""
 
     def text(self) -> str:
         """The lines to print."""
@@ -37,6 +38,7 @@ class RunSummary:
             "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
             "model": f"{self.model}, weights {self.checkpoint}",
             "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
+            "audit": self.audit,
             "seconds": self._steps(),
             "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }

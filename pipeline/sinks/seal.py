@@ -3,14 +3,16 @@
 Only commits are read for it, many at a time; that the shards they name are there is looked up in one listing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 
-from pipeline.errors import FeatureSetError, RunIncompleteError, SinkError, TooManyFailedError
+from pipeline.errors import AuditFailedError, FeatureSetError, RunIncompleteError, SinkError, TooManyFailedError
 from pipeline.featureset import catalog, paths
+from pipeline.featureset.audit import AuditRow, summarise
 from pipeline.featureset.index import index_table
 from pipeline.featureset.records import Abandonment, CommitRecord, Manifest, QuarantineRow, RunRecord
 from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
@@ -32,6 +34,7 @@ def seal_run(
     run: RunRecord,
     *,
     max_failed_share: float | None = None,
+    accept_audit: bool = False,
     damaged_units: frozenset[int] = frozenset(),
 ) -> Manifest:
     """Seals the run if every unit is committed and every planned image accounted for.
@@ -40,18 +43,21 @@ def seal_run(
         root: the feature set.
         run: the run.
         max_failed_share: quarantined images of the planned ones that are allowed, 0 to 1; None allows all.
+        accept_audit: seal even if audited images are further off than their precision explains.
         damaged_units: units whose shards were found damaged; their images are sealed as quarantined, so that a
             later run embeds them again.
 
     Raises:
         RunIncompleteError: units or images are missing, or the run was abandoned.
         TooManyFailedError: more images are quarantined than allowed; the run stays open.
+        AuditFailedError: audited images are too far off; the run stays open.
         FeatureSetError: a committed shard is missing or not what its commit says.
         SinkError, AccessDeniedError: cannot be written.
     """
     standing = catalog.run_end(root, run.run)
     if standing is None:
-        standing = _seal(root, run, max_failed_share=max_failed_share, damaged_units=damaged_units)
+        accepts = partial(_check, run=run, max_failed_share=max_failed_share, accept_audit=accept_audit)
+        standing = _seal(root, run, accepts, damaged_units=damaged_units)
     if standing is None:
         raise SinkError(f"{root.uri_of(paths.manifest(run.run))} was written and is gone; something deletes there")
     if not isinstance(standing, Manifest):
@@ -60,7 +66,7 @@ def seal_run(
 
 
 def _seal(
-    root: Folder, run: RunRecord, *, max_failed_share: float | None, damaged_units: frozenset[int]
+    root: Folder, run: RunRecord, check: Callable[[Manifest], None], *, damaged_units: frozenset[int]
 ) -> Manifest | Abandonment | None:
     """Writes the tables and creates the manifest; returns the end that stands."""
     try:
@@ -71,9 +77,18 @@ def _seal(
         if standing is None:
             raise
         return standing
-    check_failed_share(manifest.num_quarantined, run, max_failed_share)
+    check(manifest)
     root.create(paths.manifest(run.run), manifest.to_bytes())
     return catalog.run_end(root, run.run)
+
+
+def _check(manifest: Manifest, *, run: RunRecord, max_failed_share: float | None, accept_audit: bool) -> None:
+    check_failed_share(manifest.num_quarantined, run, max_failed_share)
+    if manifest.audit is not None and not manifest.audit.passed and not accept_audit:
+        raise AuditFailedError(
+            f"run {manifest.run} is not sealed, its features are too far off: {manifest.audit.text()}. Look for a "
+            "wrong device or driver; run.accept_audit=true seals it as it is, jobs/abandon.py gives it up"
+        )
 
 
 def check_failed_share(num_failed: int, run: RunRecord, max_failed_share: float | None) -> None:
@@ -188,13 +203,17 @@ def without_shard(commit: CommitRecord) -> CommitRecord:
 
 def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest:
     """Writes the three tables of a run in one pass over its commits."""
+    record = catalog.feature_set_record(root)
+    assert record is not None, "the run was claimed in it"
     with ExitStack() as stack:
         index, shards, quarantine = (
             _Gathering(stack.enter_context(table_writer(root, paths.run_table(run.run, kind), schema)), schema)
             for kind, schema in (("index", INDEX), ("shards", SHARDS), ("quarantine", QUARANTINE))
         )
         size_bytes = 0
+        audited: list[AuditRow] = []
         for commit in units:
+            audited += commit.audit
             index.add(index_table(commit))
             quarantine.add(_table([row.model_dump() for row in commit.quarantine], QUARANTINE))
             if commit.shard:
@@ -214,6 +233,7 @@ def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest
         index=index.writer.file,
         shards=shards.writer.file,
         quarantine=quarantine.writer.file,
+        audit=summarise(audited, record.settings),
     )
 
 

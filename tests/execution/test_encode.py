@@ -9,6 +9,7 @@ import torch
 
 import pipeline
 from pipeline.errors import FeatureSetError, SinkError, StoreUnavailableError
+from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
 from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSettings
 from pipeline.execution.plan import cut_units
@@ -31,7 +32,9 @@ NAMES = ["a.png", "b.png", "c.png"]
 class Prepared:
     """A claimed run of one unit, and the step that works on it."""
 
-    def __init__(self, folder, *, kind="fpn", dtype="float16", images_per_batch=2, positions_off_by=0.0, gate=None):
+    def __init__(
+        self, folder, *, kind="fpn", dtype="float16", images_per_batch=2, positions_off_by=0.0, gate=None, audits=0
+    ):
         config = load_encoder_config("hiera_debug")
         self.maps = map_specs(config.tree, side_px=64, kind=kind, dtype=dtype)
         stored = {
@@ -39,7 +42,7 @@ class Prepared:
         }
         self.root = Folder(folder)
         record = claim_feature_set(
-            self.root, settings={"weights": {"kind": "random"}}, maps=self.maps, positions=stored
+            self.root, settings={"weights": {"kind": "random"}, "precision": "fp32"}, maps=self.maps, positions=stored
         )
         plan = cut_units([refs_batch([(name, f"/photos/{name}", 1, "1") for name in NAMES])], 8)
         self.run = claim_run(
@@ -55,7 +58,7 @@ class Prepared:
             side_px=64,
         )
         self.sink = SinkSettings(self.root.uri, self.run.run, record, patience_s=30.0)
-        self.step = EncodeAndWrite(encoder=self.encoder, sink=self.sink, gate=gate)
+        self.step = EncodeAndWrite(encoder=self.encoder, sink=self.sink, audits=AuditPlan(audits, 1), gate=gate)
 
     def encode(self, pixels_NCHW: np.ndarray) -> Receipt:
         images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
@@ -230,7 +233,10 @@ def test_a_unit_is_written_to_a_bucket_once_whatever_is_lost(place, store, pixel
 def test_a_bucket_that_stays_in_trouble_ends_the_unit_and_the_next_try_finds_a_free_way(store, pixels_NCHW):
     prepared = Prepared(f"s3://{store.bucket}/set")
     impatient = EncodeAndWrite(
-        encoder=prepared.encoder, sink=replace(prepared.sink, patience_s=0.1), gate=(door := Door(is_open=True))
+        encoder=prepared.encoder,
+        sink=replace(prepared.sink, patience_s=0.1),
+        audits=AuditPlan(0, 1),
+        gate=(door := Door(is_open=True)),
     )
     images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
     store.proxy.install(Answer(503, operation="PutObject"))
@@ -239,3 +245,16 @@ def test_a_bucket_that_stays_in_trouble_ends_the_unit_and_the_next_try_finds_a_f
     assert (door.entered, door.left) == (1, 1)
     store.proxy.clear()
     assert prepared.encode(pixels_NCHW).num_embedded == 3
+
+
+def test_audited_images_are_committed_with_their_errors_and_sealed_with_the_worst(tmp_path, pixels_NCHW):
+    pixels_NCHW[0, 0, 0, 0] = np.nan
+    prepared = Prepared(tmp_path, audits=3)
+    receipt = prepared.encode(pixels_NCHW)
+    assert receipt.seconds["audit"] > 0
+    commit = catalog.commit_record(prepared.root, 1, 0)
+    assert [row.image_id for row in commit.audit] == ["b.png", "c.png"], "an image without features has none to audit"
+    manifest = seal_run(prepared.root, prepared.run)
+    assert manifest.audit.num_images == 2
+    assert set(manifest.audit.errors) == {"fpn_0", "fpn_1", "fpn_2", "embedding"}
+    assert all(0 < error < 1e-3 for error in manifest.audit.errors.values()), manifest.audit

@@ -22,6 +22,7 @@ def summary(**changes: object) -> RunSummary:
         "num_encoders": 4,
         "seconds": {"fetch": 1.25, "encode": 8.0},
         "quarantined": {"TruncatedImage": 2, "NotAnImage": 1},
+        "audit": "4 images again in fp32",
     }
     return RunSummary(**{**facts, **changes})  # type: ignore[arg-type]
 
@@ -32,6 +33,7 @@ def test_the_summary_tells_counts_reasons_bytes_and_seconds():
         "  images     10 planned = 7 embedded + 3 quarantined (2 TruncatedImage, 1 NotAnImage)",
         "  model      sam2.1_hiera_tiny, weights sam2.1_hiera_tiny.pt",
         "  on disk    21.0 MB in 2 shards, 3.0 MB an image",
+        "  audit      4 images again in fp32",
         "  seconds    fetch 1.2, encode 8.0 (added up over workers; 4 encoders)",
     ]
 

@@ -37,13 +37,13 @@ def test_claiming_again_with_the_same_settings_gives_the_one_that_is_there(tmp_p
 
 def test_claiming_with_other_settings_is_refused_field_by_field(tmp_path: Path):
     claim(Folder(tmp_path))
-    other = {**SETTINGS, "weights": {"kind": "random", "seed": 1}, "features": "pooled", "precision": "bf16"}
+    other = {**SETTINGS, "weights": {"kind": "random", "seed": 1}, "features": "pooled", "storage_dtype": "float32"}
     with pytest.raises(RunConflictError) as caught:
         claim(Folder(tmp_path), other)
     assert str(caught.value).splitlines() == [
         f"{tmp_path} holds features of other settings:",
         "  features: fpn -> pooled",
-        "  precision: (absent) -> bf16",
+        "  storage_dtype: (absent) -> float32",
         "  weights.seed: 0 -> 1",
         "use the old settings, or another sink.uri for the new ones",
     ]

@@ -8,8 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import FeatureSetError, RunIncompleteError, StoreUnavailableError, TooManyFailedError
+from pipeline.errors import (
+    AuditFailedError,
+    FeatureSetError,
+    RunIncompleteError,
+    StoreUnavailableError,
+    TooManyFailedError,
+)
 from pipeline.featureset import catalog, paths
+from pipeline.featureset.audit import AuditRow
 from pipeline.featureset.records import CommitRecord, RunRecord
 from pipeline.featureset.schema import INDEX, QUARANTINE
 from pipeline.readers.feature_set import open_features
@@ -50,6 +57,34 @@ def test_ok_and_quarantined_are_all_that_was_planned(small: SmallSet):
     assert (manifest.num_planned, manifest.num_embedded, manifest.num_quarantined) == (5, 3, 2)
     assert catalog.manifest(small.root, 1) == manifest
     assert manifest.size_bytes == sum(path.stat().st_size for path in Path(small.uri, "shards").rglob("*.parquet"))
+
+
+def audited(small: SmallSet, error: float) -> RunRecord:
+    """A committed run, one image of which was audited and found to be so far off."""
+    run = committed(small)
+    path = Path(small.uri) / paths.commit(1, 1)
+    commit = catalog.commit_record(small.root, 1, 1)
+    assert commit is not None
+    path.unlink()
+    row = AuditRow(image_id="c", errors={"fpn_0": error})
+    commit_unit(small.root, commit.model_copy(update={"audit": (row,)}))
+    return run
+
+
+def test_a_run_whose_audit_is_within_its_bound_is_sealed_with_it(small: SmallSet):
+    manifest = seal_run(small.root, audited(small, 0.02))
+    assert manifest.audit is not None
+    assert (manifest.audit.num_images, manifest.audit.errors, manifest.audit.bound) == (1, {"fpn_0": 0.02}, 0.03)
+
+
+def test_a_run_whose_audit_is_beyond_its_bound_is_sealed_only_if_that_is_accepted(small: SmallSet):
+    run = audited(small, 0.5)
+    with pytest.raises(
+        AuditFailedError, match=r"run 1 is not sealed.*fpn_0 0\.5 \(bound 0\.03\).*run.accept_audit=true"
+    ):
+        seal_run(small.root, run)
+    assert catalog.manifest(small.root, 1) is None
+    assert seal_run(small.root, run, accept_audit=True).audit.errors == {"fpn_0": 0.5}
 
 
 def test_the_index_says_where_each_image_lies(small: SmallSet):
