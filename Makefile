@@ -1,5 +1,6 @@
 # make embed   SAM 2 features of photographs, or of anything: make embed ARGS="source.uri=... sink.uri=..."
 # make test    everything that checks the code
+# make bench   us and our peers, side by side on this machine (a quarter of an hour): make bench ARGS_BENCH="--only encoder"
 # make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -7,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
 ARGS ?= $(SAMPLE)
 
-.PHONY: embed test chaos lint format pins clean
+.PHONY: embed test bench chaos lint format pins clean
 
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
@@ -19,6 +20,15 @@ test: .venv/test.stamp lint
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)
+
+bench: .venv/test.stamp .venv-peers/stamp
+	@PYTHONPATH=. $(BIN)/python benchmarks/bench.py $(ARGS_BENCH)
+
+# What we are compared with needs versions of its own.
+.venv-peers/stamp: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --quiet --requirement benchmarks/peers/requirements.txt
+	@touch $@
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
@@ -53,4 +63,4 @@ pins:
 	rm -rf .venv-pins
 
 clean:
-	rm -rf .venv .venv-pins build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-pins .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -16,22 +16,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import Image
-
-from pipeline.sources.sample import SampleSource
+from photographs import make_photographs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROTOCOL = ("plan", "commit", "seal")
 COMMAND = ["model=sam2.1_hiera_tiny", "model.checkpoint=random", "execution.images_per_unit=16"]
-
-
-def make_photographs(folder: Path, count: int) -> None:
-    """JPEGs of 1.9 megapixels, each different."""
-    folder.mkdir()
-    uris = [uri for batch in SampleSource().refs() for uri in batch["uri"].to_pylist()]
-    for number in range(count):
-        with Image.open(uris[number % len(uris)]) as photo:
-            photo.convert("RGB").resize((1600, 1200)).rotate(number).save(folder / f"{number:05d}.jpg", quality=90)
 
 
 def run(folder: Path) -> tuple[float, dict[str, float]]:

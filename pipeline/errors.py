@@ -13,6 +13,7 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 ├── RunConflictError         78  another run or other settings own the feature set
 ├── RunDrainedError         143  stopped on request: run the same command again
 ├── FeatureSetError          65  the feature set cannot be read as asked
+│   ├── AuditFailedError     65  its features are too far off: look for a wrong device or driver
 │   └── ImageNotFoundError   65  no such image in it
 └── ImageError               --  one bad image: becomes a quarantine row, never ends a run
 """

@@ -25,6 +25,7 @@ def embed_units(
     fetch: FetchAndDecode,
     encode: Mapping[str, Any],
     placement: Placement,
+    encoder: type = EncodeAndWrite,
 ) -> Iterator[Receipt]:
     """Runs the graph over the units of a plan and yields their receipts as they are committed.
 
@@ -32,8 +33,9 @@ def embed_units(
         groups: row groups of the plan and the units in them, from `groups_of`.
         read: reads the plan.
         fetch: the first step.
-        encode: what `EncodeAndWrite` is built from, in every actor.
+        encode: what `encoder` is built from, in every actor.
         placement: how many actors, on what.
+        encoder: the second step; benchmarks put one in its place that costs nothing.
     """
     receipts = (
         ray.data.from_arrow(groups)
@@ -42,7 +44,7 @@ def embed_units(
         .repartition(target_num_rows_per_block=1)
         .map_batches(fetch, batch_size=1, batch_format="pyarrow", num_cpus=1)
         .map_batches(
-            EncodeAndWrite,
+            encoder,
             fn_constructor_kwargs=dict(encode),
             batch_size=1,
             batch_format="pyarrow",
