@@ -44,16 +44,19 @@ def preprocess(image: ImageLike, side_px: int = 1024) -> torch.Tensor:
     return normalise(_pixels(image), side_px)
 
 
-def normalise(pixels_HWC: np.ndarray, side_px: int) -> torch.Tensor:
-    """Resized, normalised (3, side_px, side_px) float32 of (height, width, 3) uint8 RGB pixels."""
+def normalise(pixels_HWC: np.ndarray, side_px: int, out_CHW: torch.Tensor | None = None) -> torch.Tensor:
+    """Resized, normalised (3, side_px, side_px) float32 of (height, width, 3) uint8 RGB pixels, in `out_CHW` if given.
+
+    As in SAM 2 each channel lies by itself before it is resized, which is faster too.
+    """
     owned_HWC = np.array(pixels_HWC, order="C")  # torch takes neither read-only arrays nor flipped ones
-    pixels_CHW = torch.from_numpy(owned_HWC).permute(2, 0, 1).to(torch.float32).div_(255.0)
+    pixels_CHW = torch.from_numpy(owned_HWC).permute(2, 0, 1).contiguous().to(torch.float32).div_(255.0)
     if pixels_CHW.shape[1:] != (side_px, side_px):
         size = (side_px, side_px)
         resized = F.interpolate(pixels_CHW[None], size, mode="bilinear", align_corners=False, antialias=True)
         pixels_CHW = resized[0]
     mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
-    return pixels_CHW.sub(mean).div_(deviation).contiguous()
+    return torch.div(pixels_CHW.sub_(mean), deviation, out=out_CHW)
 
 
 def _pixels(image: ImageLike) -> np.ndarray:
