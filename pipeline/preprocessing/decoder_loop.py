@@ -7,8 +7,6 @@ asked knows which image, if any, ended this process.
 import ctypes
 import gc
 import json
-import math
-import mmap
 import os
 import re
 import resource
@@ -18,15 +16,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
-
-if TYPE_CHECKING:
-    import torch
 
 # How Python, torch, C++ and Pillow say that memory could not be had.
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory")
@@ -117,23 +111,13 @@ def _decoded(request: dict[str, Any], side_px: int) -> dict[str, Any]:
         encoded.seek(0)  # the position is the parent's too, and an earlier decoder's
         pixels_HWC = decode(encoded.read())
     decoded = time.perf_counter()
-    with _slot(request, side_px) as slot_CHW:
-        normalise(pixels_HWC, side_px, slot_CHW)
+    pixels_CHW = normalise(pixels_HWC, side_px).numpy()
+    # Faster than into a mapping of the memory, whose pages would have to be found one by one.
+    if os.pwrite(request["pixels"], pixels_CHW.data, request["offset_bytes"]) < pixels_CHW.nbytes:
+        raise MemoryError("no room for the pixels in shared memory")
     seconds = {"decode": decoded - began, "resize": time.perf_counter() - decoded}
     height, width = pixels_HWC.shape[:2]
     return {"height": height, "width": width, "seconds": seconds}
-
-
-@contextmanager
-def _slot(request: dict[str, Any], side_px: int) -> Iterator["torch.Tensor"]:
-    """The image's place in the shared memory, which is sealed against shrinking under it."""
-    import torch
-
-    shape = (3, side_px, side_px)
-    begin = request["offset_bytes"] % mmap.ALLOCATIONGRANULARITY
-    num_bytes = begin + math.prod(shape) * torch.float32.itemsize
-    with mmap.mmap(request["pixels"], num_bytes, offset=request["offset_bytes"] - begin) as memory:
-        yield torch.frombuffer(memory, dtype=torch.float32, count=math.prod(shape), offset=begin).view(shape)
 
 
 def _told(error: Exception) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def preprocess(image: ImageLike, side_px: int = 1024) -> torch.Tensor:
     return normalise(_pixels(image), side_px)
 
 
-def normalise(pixels_HWC: np.ndarray, side_px: int, out_CHW: torch.Tensor | None = None) -> torch.Tensor:
-    """Resized, normalised (3, side_px, side_px) float32 of (height, width, 3) uint8 RGB pixels, in `out_CHW` if given.
+def normalise(pixels_HWC: np.ndarray, side_px: int) -> torch.Tensor:
+    """Resized, normalised (3, side_px, side_px) float32 of (height, width, 3) uint8 RGB pixels.
 
     As in SAM 2 each channel lies by itself before it is resized, which is faster too.
     """
@@ -56,7 +56,7 @@ def normalise(pixels_HWC: np.ndarray, side_px: int, out_CHW: torch.Tensor | None
         resized = F.interpolate(pixels_CHW[None], size, mode="bilinear", align_corners=False, antialias=True)
         pixels_CHW = resized[0]
     mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
-    return torch.div(pixels_CHW.sub_(mean), deviation, out=out_CHW)
+    return pixels_CHW.sub_(mean).div_(deviation)
 
 
 def _pixels(image: ImageLike) -> np.ndarray:
