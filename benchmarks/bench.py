@@ -68,7 +68,7 @@ def end_to_end(folder: Path) -> list[str]:
     subprocess.run(
         [str(PEERS), str(HERE / "peers/ray_data_pattern.py"), str(photos), str(folder / "pattern")],
         check=True,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
     )
     pattern_s = time.monotonic() - began
     shutil.rmtree(folder / "pattern")
@@ -134,17 +134,18 @@ def main() -> None:
     cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
     limits = ", ".join(f"{name} {value:.2f}" for name, value in machine.items())
     lines = ["# Side by side on one machine", "", f"{today:%Y-%m-%d}; {cpu}; measured limits: {limits}.", ""]
+    print(*lines, sep="\n")
     lines += ["Random weights throughout, which change no time. Medians; every program alone on the machine.", ""]
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         make_photographs(folder / "photos", NUM_PHOTOGRAPHS)
         for name in chosen:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            lines += [f"## {(PARTS[name].__doc__ or name).rstrip('.')}", "", *PARTS[name](folder)]
+            part = [f"## {(PARTS[name].__doc__ or name).rstrip('.')}", "", *PARTS[name](folder)]
+            print("\n".join(part), flush=True)  # now: a later part may fail
+            lines += part
     finally:
         shutil.rmtree(folder)
     text = "\n".join(lines)
-    print(text)
     if chosen == list(PARTS):
         (HERE / "results" / f"bench_{cores}cores_{today:%Y%m}.md").write_text(text)
 

@@ -39,7 +39,7 @@ class Encoder:
 
 if __name__ == "__main__":
     # Two logical CPUs would leave nothing to read with once the actor has its own.
-    ray.init(num_cpus=5, include_dashboard=False)
+    ray.init(address="local", num_cpus=5, include_dashboard=False)
     (
         ray.data.read_images(sys.argv[1], include_paths=True, mode="RGB")
         .map(preprocess)
