@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_LOOK_S = 0.2
+_LOOK_S = 1.0
 
 
 class Watcher(Thread):
@@ -27,10 +27,16 @@ class Watcher(Thread):
     def run(self) -> None:
         """Looks until the program ends."""
         while True:
-            if self.first_s is None and any(path.stat().st_size > 1 << 20 for path in self._sink.glob("staging/*")):
+            if self.first_s is None and self._has_features():
                 self.first_s = time.monotonic() - self._began
             self.peak_bytes = max(self.peak_bytes, sum(map(_own_bytes, _processes(self._session))))
             time.sleep(_LOOK_S)
+
+    def _has_features(self) -> bool:
+        """Whether a shard is begun; position encodings come first, and are done when there is a run."""
+        if not any(self._sink.glob("runs/*/*.json")):
+            return False
+        return any(_size_bytes(path) > 1 << 20 for path in self._sink.glob("staging/*"))
 
 
 def main(photos: str, sink: str, *overrides: str) -> None:
@@ -49,6 +55,13 @@ def main(photos: str, sink: str, *overrides: str) -> None:
     rates = re.findall(r"([\d.]+) images/s", progress)
     facts = {"wall": wall_s, "first": watcher.first_s, "peak GB": watcher.peak_bytes / 1e9, "summary": out}
     json.dump({**facts, "steady": 1 / float(rates[-1]) if rates else None}, sys.stdout)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _processes(session: int) -> list[Path]:

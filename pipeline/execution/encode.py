@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -99,7 +100,7 @@ class EncodeAndWrite:
         self._root = Folder(sink.uri, sink.patience_s)
         if encoder.device == "cpu":
             keep_freed_memory()
-        self._lanes = _lanes(encoder)
+        self._lanes, self._auditing = _lanes(encoder), Lock()  # the modules take a gigabyte and more an image
         self._failure: PipelineError | None = None
         try:
             self._encoder = assemble_encoder(
@@ -181,7 +182,7 @@ class EncodeAndWrite:
         audits = []
         for place in batch.audits:
             if features.is_finite[place]:
-                with watch.step("audit"):
+                with watch.step("audit"), self._auditing:
                     errors = audit(self._encoder, batch.pixels_NCHW[place], features.of_image(place), maps=maps)
                 audits.append(AuditRow(image_id=batch.images[place].image_id, errors=errors))
         return _Encoded(features, audits, watch.seconds)
