@@ -1,6 +1,7 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -139,9 +140,10 @@ class EncodeAndWrite:
         with ExitStack() as stack:
             shard = stack.enter_context(shard_writer(self._root, record, run=run, unit=decoded.unit))
             # Lanes take batches as they come: those of the next unit after the last of this one.
-            batches = [(batch, self._lanes.submit(self._encode, batch)) for batch in self._batches(decoded)]
-            stack.callback(_cancel, [future for _, future in batches])
-            for batch, future in batches:
+            ahead = deque((batch, self._lanes.submit(self._encode, batch)) for batch in self._batches(decoded))
+            stack.callback(_cancel, ahead)
+            while ahead:
+                batch, future = ahead.popleft()  # a future that is kept keeps its features
                 encoded = future.result()
                 audited += encoded.audits
                 watch.add(encoded.seconds)
@@ -214,8 +216,8 @@ def _lanes(settings: EncoderSettings) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_lanes, thread_name_prefix="encode", initializer=each)
 
 
-def _cancel(futures: list[Future[Any]]) -> None:
-    for future in futures:
+def _cancel(ahead: deque[tuple[_Batch, Future[_Encoded]]]) -> None:
+    for _, future in ahead:
         future.cancel()
 
 
