@@ -95,7 +95,8 @@ def end_to_end(folder: Path) -> list[str]:
 
 def feeding(folder: Path) -> list[str]:
     """Everything before the encoder."""
-    return _table(ask("feeding.py", str(folder / "photos")))
+    photos = str(folder / "photos")
+    return _table({**ask("feeding.py", photos), **ask("peers/jpeg_decoders.py", photos, python=PEERS)})
 
 
 def writing(_: Path) -> list[str]:
@@ -111,7 +112,9 @@ def memory(folder: Path) -> list[str]:
         make_photographs(photos, count, (320, 240))
         facts = ask("end_to_end.py", str(photos), str(folder / "toy"), "model=hiera_debug", "model.checkpoint=random")
         shutil.rmtree(folder / "toy")
-        lines.append(f"| {count} | {facts['peak GB']:.2f} | {facts['steady'] or float('nan'):.4f} |")
+        lines.append(
+            f"| {count} | {facts['peak GB']:.2f} | {f'{facts['steady']:.4f}' if facts['steady'] else 'one unit'} |"
+        )
     return [*lines, ""]
 
 

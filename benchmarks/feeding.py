@@ -1,7 +1,7 @@
 """What the way to the encoder costs, as JSON: images a second from listing to hand-over, with no encoder behind it.
 
 Beside it a plain loop of as many processes as there are cores, which makes the same library calls and keeps nothing:
-read, decode, resize, normalise. And the JPEG decoders there are, over the same files, one thread:
+read, decode, resize, normalise:
     python benchmarks/feeding.py PHOTOS
 """
 
@@ -51,7 +51,6 @@ def main(photos: str) -> None:
     files = sorted(Path(photos).iterdir())
     facts = {"through the graph, images/s": graph_rate(photos), "plain loop, images/s": loop_rate(files, cores)}
     facts["share"] = facts["through the graph, images/s"] / facts["plain loop, images/s"]
-    facts |= decoder_rates(files[:32])
     json.dump(facts, sys.stdout)
 
 
@@ -91,37 +90,6 @@ def loop_rate(files: list[Path], cores: int) -> float:
 
 def _prepare(path: Path) -> None:
     normalise(decode(path.read_bytes()), SIDE_PX)
-
-
-def decoder_rates(files: list[Path]) -> dict[str, float]:
-    """Milliseconds an image, by decoder; those that are not installed are left out."""
-    encoded = [path.read_bytes() for path in files]
-    decoders = {"Pillow": decode}
-    try:
-        import simplejpeg
-
-        decoders["simplejpeg"] = simplejpeg.decode_jpeg
-    except ImportError:
-        pass
-    try:
-        import cv2
-        import numpy as np
-
-        decoders["OpenCV"] = lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except ImportError:
-        pass
-    rates = {}
-    for name, decoder in decoders.items():
-        decoder(encoded[0])
-        began = time.perf_counter()
-        differing = [bool((decoder(data) != decode(data)).any()) for data in encoded[:4]]
-        began = time.perf_counter()
-        for data in encoded:
-            decoder(data)
-        rates[f"{name} ms, {'other pixels' if any(differing) else 'same pixels'}"] = (
-            (time.perf_counter() - began) / len(encoded) * 1e3
-        )
-    return rates
 
 
 if __name__ == "__main__":

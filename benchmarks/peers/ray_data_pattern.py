@@ -1,7 +1,6 @@
 """Batch inference as Ray Data's documentation shows it, with transformers' encoder in bf16, to Parquet.
 
-Ours is the wish to measure against what a user would write first; the pattern is theirs: read_images, map,
-map_batches over a class in an actor pool, write_parquet.
+What a user would write first: read_images, map, map_batches over a class in an actor pool, write_parquet.
     python benchmarks/peers/ray_data_pattern.py PHOTOS OUT
 """
 

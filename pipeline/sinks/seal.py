@@ -198,7 +198,7 @@ def without_shard(commit: CommitRecord) -> CommitRecord:
         )
         for image_id, uri in zip(commit.rows.image_id, commit.rows.uri, strict=True)
     ]
-    return commit.model_copy(update={"shard": None, "quarantine": (*commit.quarantine, *rows)})
+    return commit.model_copy(update={"shard": None, "audit": (), "quarantine": (*commit.quarantine, *rows)})
 
 
 def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest:

@@ -59,11 +59,13 @@ def test_bf16_deviates_no_more_than_under_autocast():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_features_do_not_depend_on_the_rest_of_the_batch(precision: str):
     encoder, images = encoder_of(precision=precision), pixels(128, 128, batch=3)
+    # Only where the modules compute in bf16, a batch at a time, may the rounding differ.
+    bound = 0.02 if precision == "bf16" and not can_pack(torch.bfloat16) else 1e-6
     together = encoder(images)["backbone_fpn"]
     for place in range(3):
         for level, alone in enumerate(encoder(images[place : place + 1])["backbone_fpn"]):
             difference = relative_l2(together[level][place : place + 1], alone)
-            assert difference < (0.02 if not can_pack(torch.bfloat16) else 1e-7), f"level {level}: {difference}"
+            assert difference < bound, f"level {level}: {difference}"
 
 
 def test_a_neck_that_mixes_cells_has_no_packed_form():
