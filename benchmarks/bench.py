@@ -112,9 +112,8 @@ def memory(folder: Path) -> list[str]:
         make_photographs(photos, count, (320, 240))
         facts = ask("end_to_end.py", str(photos), str(folder / "toy"), "model=hiera_debug", "model.checkpoint=random")
         shutil.rmtree(folder / "toy")
-        lines.append(
-            f"| {count} | {facts['peak GB']:.2f} | {f'{facts['steady']:.4f}' if facts['steady'] else 'one unit'} |"
-        )
+        steady = f"{facts['steady']:.4f}" if facts["steady"] else "one unit"
+        lines.append(f"| {count} | {facts['peak GB']:.2f} | {steady} |")
     return [*lines, ""]
 
 
