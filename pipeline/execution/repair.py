@@ -63,7 +63,7 @@ def repair(config: RepairConfig) -> Repair:
     announce(report.text())
     broken, runs = report.broken_shards, list[RunSummary]()
     size = config.execution.images_per_unit or images_per_unit(task.maps, task.side_px)
-    choose = partial(choose_run, task, broken=broken, size=size)
+    choose = partial(choose_run, task, broken=broken, size=size, accept_audit=config.run.accept_audit)
     is_left = any(finding.is_repairable for finding in report.findings)
     while is_left:  # twice, if there was an open run to finish first
         run = embed_run(task, config, choose=choose, began=time.monotonic())
@@ -84,7 +84,9 @@ def require_repairable(report: Report) -> None:
         raise FeatureSetError(f"{report.uri} has damage that embedding again cannot mend:{''.join(blocking)}")
 
 
-def choose_run(task: Task, settings: dict[str, Any], *, broken: Broken, size: int) -> RunRecord | None:
+def choose_run(
+    task: Task, settings: dict[str, Any], *, broken: Broken, size: int, accept_audit: bool = False
+) -> RunRecord | None:
     """The run to work on: the open one, which may be a repair that was killed, or a new one of what is broken.
 
     Args:
@@ -92,6 +94,7 @@ def choose_run(task: Task, settings: dict[str, Any], *, broken: Broken, size: in
         settings: of the command.
         broken: by run, the names of broken shards; those that are superseded by now are passed over.
         size: images to a unit.
+        accept_audit: seal an open run whatever its audit found.
 
     Returns:
         None when none of what is broken counts any more.
@@ -111,7 +114,7 @@ def choose_run(task: Task, settings: dict[str, Any], *, broken: Broken, size: in
     if run is not None and not broken.get(run.run):
         return run
     if run is not None:
-        _seal_without(task, run, broken[run.run])
+        _seal_without(task, run, broken[run.run], accept_audit=accept_audit)
     sealed = catalog.sealed_runs(root)
     with Damage.of(root, sealed, broken) as damage:
         if not damage.num_images:
@@ -128,7 +131,7 @@ def choose_run(task: Task, settings: dict[str, Any], *, broken: Broken, size: in
         )
 
 
-def _seal_without(task: Task, run: RunRecord, names: Collection[str]) -> None:
+def _seal_without(task: Task, run: RunRecord, names: Collection[str], *, accept_audit: bool) -> None:
     """Seals an open run whose shards are broken; their images are given up in it, for the next run to embed."""
     left = remaining_units(run, catalog.committed_units(task.root, run.run))
     if len(left):
@@ -138,4 +141,4 @@ def _seal_without(task: Task, run: RunRecord, names: Collection[str]) -> None:
         )
     units = [parsed.unit for parsed in map(parse_name, names) if parsed is not None and parsed.unit is not None]
     # However many failed otherwise, what was damaged after it was committed is no reason to leave the run open.
-    seal_run(task.root, run, damaged_units=frozenset(units))
+    seal_run(task.root, run, damaged_units=frozenset(units), accept_audit=accept_audit)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pipeline.config import RepairConfig, repair_config
-from pipeline.errors import FeatureSetError, RunConflictError, RunIncompleteError
+from pipeline.errors import AuditFailedError, FeatureSetError, RunConflictError, RunIncompleteError
 from pipeline.execution.repair import choose_run, repair, require_repairable
 from pipeline.execution.task import Task
 from pipeline.featureset import catalog, paths
+from pipeline.featureset.audit import AuditRow
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, QuarantineRow, RunRecord
 from pipeline.featureset.schema import PLAN
 from pipeline.maintenance.verify import verify
@@ -38,13 +39,20 @@ class Embedded:
         assert run is not None
         return run
 
-    def commit(self, run: RunRecord, units: Sequence[int] | None = None, bad: Sequence[str] = ()) -> None:
+    def commit(
+        self,
+        run: RunRecord,
+        units: Sequence[int] | None = None,
+        bad: Sequence[str] = (),
+        *,
+        audit: tuple[AuditRow, ...] = (),
+    ) -> None:
         """Commits units of a run, all that there are unless told which."""
         record = catalog.feature_set_record(self.root)
         assert record is not None
         for row in catalog.read_table(self.root, run.plan).to_pylist():
             if units is None or row["unit"] in units:
-                self._commit(record, run, row, bad)
+                self._commit(record, run, row, bad=bad, audit=audit)
 
     def embed(self, bad: Sequence[str] = ()) -> Manifest:
         """A whole run."""
@@ -52,9 +60,9 @@ class Embedded:
         self.commit(run, bad=bad)
         return seal_run(self.root, run)
 
-    def choose(self, broken: dict[int, set[str]], size: int = 2) -> RunRecord | None:
+    def choose(self, broken: dict[int, set[str]], size: int = 2, *, accept_audit: bool = False) -> RunRecord | None:
         """What a repair would work on."""
-        return choose_run(self.task, self.settings, broken=broken, size=size)
+        return choose_run(self.task, self.settings, broken=broken, size=size, accept_audit=accept_audit)
 
     def shards(self, run: int, *units: int) -> dict[int, set[str]]:
         """The shards of some units as a verification names broken ones."""
@@ -73,7 +81,9 @@ class Embedded:
         ids = plan["image_id"].combine_chunks().flatten().to_pylist()
         return dict(zip(ids, zip(*columns, strict=True), strict=True))
 
-    def _commit(self, record: FeatureSetRecord, run: RunRecord, row: dict, bad: Sequence[str]) -> None:
+    def _commit(
+        self, record: FeatureSetRecord, run: RunRecord, row: dict, *, bad: Sequence[str], audit: tuple[AuditRow, ...]
+    ) -> None:
         good = [(name, uri) for name, uri in zip(row["image_id"], row["uri"], strict=True) if name not in bad]
         why = {"stage": "fetch", "error_class": "transient", "error_type": "ImageChanged", "message": "test"}
         rows = [
@@ -87,7 +97,9 @@ class Embedded:
                 vectors = np.full((len(ids), 256), run.run / 16, np.float32)
                 shard.append(EmbeddedImages(ids, uris, [(1, 1)] * len(ids), {}, vectors))
         facts = {"run": run.run, "unit": row["unit"], "token": paths.token(), "fingerprint": run.fingerprint}
-        commit_unit(self.root, CommitRecord(**facts, shard=shard.file, rows=shard.rows, quarantine=tuple(rows)))
+        commit_unit(
+            self.root, CommitRecord(**facts, shard=shard.file, rows=shard.rows, audit=audit, quarantine=tuple(rows))
+        )
 
 
 @pytest.fixture
@@ -214,6 +226,18 @@ def test_an_open_run_that_is_complete_is_sealed_without_its_broken_shards_which_
     seal_run(embedded.root, after)
     assert verify(embedded.root, "full").findings == []
     assert sorted(open_features(embedded.root.uri).image_ids) == NAMES
+
+
+def test_an_open_run_whose_audit_fails_is_sealed_by_a_repair_only_if_that_is_accepted(embedded: Embedded):
+    run = embedded.begin()
+    embedded.commit(run, audit=(AuditRow(image_id="a.jpg", errors={"embedding": 0.5}),))
+    broken = embedded.shards(1, 1)
+    with pytest.raises(AuditFailedError, match=r"run\.accept_audit=true"):
+        embedded.choose(broken)
+    assert catalog.run_end(embedded.root, 1) is None
+    after = embedded.choose(broken, accept_audit=True)
+    assert after is not None
+    assert (after.run, embedded.planned(after)) == (2, [["c.jpg", "d.jpg"]])
 
 
 def test_a_repair_that_was_killed_between_seal_and_claim_goes_on(embedded: Embedded):
