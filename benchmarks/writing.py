@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.featureset.maps import MapSpec
 from pipeline.featureset.records import FeatureSetRecord
-from pipeline.featureset.schema import MapSpec
 from pipeline.sinks.shards import EmbeddedImages, shard_writer
 from pipeline.storage.folder import Folder
 

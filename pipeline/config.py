@@ -6,7 +6,7 @@ YAML becomes these dataclasses at the door; below it travel plain keyword argume
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
@@ -15,8 +15,12 @@ T = TypeVar("T")
 
 _STRICT = ConfigDict(extra="forbid")
 
-StorageDtype = Literal["float16", "float32"]
-Features = Literal["fpn", "embed", "pooled"]
+StorageDtype = Literal["float16", "float32", "int8"]
+StorageDtypes = Annotated[
+    tuple[StorageDtype, ...],
+    BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+]
+Features = Literal["fpn", "decoder", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
@@ -58,10 +62,14 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class FeaturesConfig:
-    """Which maps are stored, and as what numbers."""
+    """Which maps are stored, and as what numbers: one dtype, or one a map from fine to coarse."""
 
     kind: Features
-    storage_dtype: StorageDtype = "float16"
+    storage_dtype: StorageDtypes = ("float16",)
+    levels: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
+    layout: Literal["blob", "tensor"] = "blob"
+    grid: Literal[4, 8] | None = None
+    pooling: Literal["mean", "gem"] = "mean"
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset import paths
+from pipeline.featureset.maps import MapSpec
 from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord, TableFile
-from pipeline.featureset.schema import PLAN, REMOVED, MapSpec
+from pipeline.featureset.schema import PLAN, REMOVED
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.feature_sets import claim_feature_set
 from pipeline.sinks.runs import Listing, claim_run, next_run
@@ -35,6 +36,11 @@ def map_values(image_id: str, spec: MapSpec, version: str = "1") -> np.ndarray:
     channels, height, width = spec.shape_chw
     rng = np.random.default_rng(zlib.crc32(f"{image_id} {spec.column} {version}".encode()))
     return rng.standard_normal((height, width, channels), dtype=np.float32)
+
+
+def stored_values(image_id: str, spec: MapSpec, version: str = "1") -> np.ndarray:
+    """The same as a shard has them, (H, W, C) in the stored dtype."""
+    return map_values(image_id, spec, version).astype(np.dtype(spec.dtype).newbyteorder("<"))
 
 
 def pooled_values(image_id: str, version: str = "1") -> np.ndarray:
@@ -78,12 +84,16 @@ def plan_of(units: Sequence[Sequence[str]], version: str = "1", first: int = 0) 
 class SmallSet:
     """A feature set at a path or URI that is written run by run, as an embed command writes it."""
 
-    def __init__(self, place: Path | str, maps: tuple[MapSpec, ...] = MAPS) -> None:
+    def __init__(
+        self, place: Path | str, maps: tuple[MapSpec, ...] = MAPS, *, no_mem_embed: tuple[float, ...] | None = None
+    ) -> None:
         self.root = Folder(place)
         self.uri = self.root.uri
         self.maps = maps
         self.positions = {spec.column: map_values("position", spec) for spec in maps}
-        self.record = claim_feature_set(self.root, settings=SETTINGS, maps=maps, positions=self.positions)
+        self.record = claim_feature_set(
+            self.root, settings=SETTINGS, maps=maps, positions=self.positions, no_mem_embed=no_mem_embed
+        )
 
     def begin(
         self, units: Sequence[Sequence[str]], version: str = "1", *, removed: Sequence[str] | None = None

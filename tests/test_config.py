@@ -48,7 +48,7 @@ def test_what_is_left_out_takes_its_default():
     values = deepcopy(VALUES)
     values["execution"], values["features"] = {}, {"kind": "pooled"}
     config = job_config(values)
-    assert config.features.storage_dtype == "float16"
+    assert config.features.storage_dtype == ("float16",)
     assert (config.execution.precision, config.execution.device) == ("auto", "auto")
     assert config.execution.ray_logs is False
     assert (config.execution.decode_timeout_s, config.execution.decode_memory_gib) == (60.0, 6.0)
@@ -78,8 +78,10 @@ def test_a_configuration_cannot_be_changed_afterwards():
         ("source.suffixes", "jpg", "tuple"),
         ("source.uri", 5, "string"),
         ("sink.uri", "", "at least 1 character"),
-        ("features.kind", "fnp", "'fpn', 'embed' or 'pooled'"),
-        ("features.storage_dtype", "float8", "'float16' or 'float32'"),
+        ("features.kind", "fnp", "'fpn', 'decoder', 'embed' or 'pooled'"),
+        ("features.layout", "list", "'blob' or 'tensor'"),
+        ("features.grid", 5, "4 or 8"),
+        ("features.pooling", "max", "'mean' or 'gem'"),
         ("preprocess.side_px", -4, "greater than 0"),
         ("execution.precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16'"),
         ("execution.device", "tpu", "'auto', 'cpu' or 'cuda'"),
@@ -104,6 +106,18 @@ def test_a_bad_field_gives_one_line_naming_field_and_value(field: str, value: An
     named = f"{field}={value!r}" if field != "run" else "run.{}={!r}".format(*next(iter(value.items())))
     assert message.startswith(f"{named}: "), message
     assert says in message
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("storage_dtype", "float8", "storage_dtype.0='float8': input should be 'float16', 'float32' or 'int8'"),
+        ("storage_dtype", ["int8", "int4"], "storage_dtype.1='int4': input should be 'float16', 'float32' or 'int8'"),
+        ("levels", [2, -1], "levels.1=-1: input should be greater than or equal to 0"),
+    ],
+)
+def test_a_bad_item_of_a_list_is_named_with_its_place(field: str, value: Any, says: str):
+    assert complaint(with_field(f"features.{field}", value)) == f"features.{says}"
 
 
 def test_every_bad_field_is_named_at_once():

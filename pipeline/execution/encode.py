@@ -20,6 +20,7 @@ from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
 from pipeline.execution.memory import keep_freed_memory
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow
+from pipeline.featureset.maps import level_maps
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow
 from pipeline.model.build import assemble_encoder
@@ -46,6 +47,7 @@ class EncoderSettings:
     num_threads: int
     images_per_batch: int
     side_px: int
+    for_decoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,11 @@ class EncodeAndWrite:
         self._failure: PipelineError | None = None
         try:
             self._encoder = assemble_encoder(
-                encoder.tree, encoder.weights, device=encoder.device, precision=encoder.precision
+                encoder.tree,
+                encoder.weights,
+                device=encoder.device,
+                precision=encoder.precision,
+                for_decoder=encoder.for_decoder,
             )
             self._encoder.prepare(encoder.side_px)
             self._require_stored_positions()
@@ -178,21 +184,23 @@ class EncodeAndWrite:
     def _encode(self, batch: _Batch) -> _Encoded:
         """What is kept of a batch, and how far off it is where it is audited; runs in a lane."""
         watch, maps = Stopwatch(), self._sink.record.maps
+        pooling = self._sink.record.settings.get("pooling", "mean")
         with watch.step("encode"), torch.inference_mode():
             pixels = torch.tensor(batch.pixels_NCHW, device=self._settings.device)
-            features = stored_features(self._encoder(pixels), maps)
+            features = stored_features(self._encoder(pixels), maps, pooling)
         audits = []
         for place in batch.audits:
             if features.is_finite[place]:
                 with watch.step("audit"), self._auditing:
-                    errors = audit(self._encoder, batch.pixels_NCHW[place], features.of_image(place), maps=maps)
+                    stored, pixels_CHW = features.of_image(place), batch.pixels_NCHW[place]
+                    errors = audit(self._encoder, pixels_CHW, stored, maps=maps, pooling=pooling)
                 audits.append(AuditRow(image_id=batch.images[place].image_id, errors=errors))
         return _Encoded(features, audits, watch.seconds)
 
     def _require_stored_positions(self) -> None:
         """The stored position encodings must be those that this encoder would give with every image."""
         stored = read_positions(self._root, self._sink.record)
-        for spec in self._sink.record.maps:
+        for spec in level_maps(self._sink.record.maps):
             shape = torch.empty(1, *spec.shape_chw, device=self._settings.device)
             own = self._encoder.neck.position_encoding(shape)[0].cpu().numpy()
             written = stored[spec.column]

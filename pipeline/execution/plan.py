@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from pipeline.featureset.schema import PLAN, MapSpec
+from pipeline.featureset.maps import MapSpec
+from pipeline.featureset.schema import PLAN
 
 _SHARD_BYTES = 384 * 2**20
 _PIXEL_BYTES = 128 * 2**20

@@ -138,6 +138,7 @@ class _Work:
             num_threads=self._placement.num_threads,
             images_per_batch=execution.images_per_batch or (8 if self._placement.device == "cuda" else 1),
             side_px=task.side_px,
+            for_decoder=task.choice.for_decoder,
         )
         sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s)
         return embed_units(

@@ -9,16 +9,22 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pipeline.config import JobConfig
+from pipeline.config import FeaturesConfig, JobConfig
 from pipeline.errors import SourceError
 from pipeline.execution.comparison import Comparison
 from pipeline.execution.plan import cut_units, images_per_unit
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
+from pipeline.featureset.maps import MapSpec
 from pipeline.featureset.records import FeatureSetRecord, RunRecord
-from pipeline.featureset.schema import MapSpec
-from pipeline.model.build import EncoderConfig, check_checkpoint, load_encoder_config, resolve_precision
-from pipeline.model.outputs import map_specs, position_encodings
+from pipeline.model.build import (
+    EncoderConfig,
+    check_checkpoint,
+    decoder_inputs,
+    load_encoder_config,
+    resolve_precision,
+)
+from pipeline.model.outputs import FeatureChoice, map_specs, position_encodings
 from pipeline.model.weights import Weights, local_copy, resolve_weights
 from pipeline.preprocessing.transform import DESCRIPTION
 from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
@@ -38,6 +44,7 @@ class Task:
     encoder: EncoderConfig
     weights: Weights
     side_px: int
+    choice: FeatureChoice
     maps: tuple[MapSpec, ...]
 
     @classmethod
@@ -52,11 +59,12 @@ class Task:
         source = open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
-        maps = map_specs(encoder.tree, side_px=side_px, kind=config.features.kind, dtype=config.features.storage_dtype)
+        choice = _choice(config.features)
+        maps = map_specs(encoder.tree, side_px, choice)
         weights = resolve_weights(config.model.checkpoint, encoder.name)
         if weights.kind != "random":
-            check_checkpoint(encoder.tree, local_copy(weights))
-        return cls(root, source, encoder, weights, side_px, maps)
+            check_checkpoint(encoder.tree, local_copy(weights), for_decoder=choice.for_decoder)
+        return cls(root, source, encoder, weights, side_px, choice, maps)
 
     def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
         """Everything that can change a number; what `auto` meant when the set was made stays what it means."""
@@ -70,7 +78,8 @@ class Task:
             "weights": self.weights.identity,
             "preprocessing": {**DESCRIPTION, "side_px": self.side_px},
             "features": config.features.kind,
-            "storage_dtype": config.features.storage_dtype,
+            "storage_dtype": dtypes[0] if len(dtypes := config.features.storage_dtype) == 1 else list(dtypes),
+            **{name: value for name, value in _extras(self.choice).items() if value},
             "precision": resolve_precision(precision, device),
         }
 
@@ -141,6 +150,34 @@ class Task:
         standing = catalog.feature_set_record(self.root)
         if standing is None:
             positions = position_encodings(self.encoder.tree, self.maps)
-            return claim_feature_set(self.root, settings=settings, maps=self.maps, positions=positions)
+            vector = decoder_inputs(self.encoder.tree, self.weights).no_mem_embed if self.choice.for_decoder else None
+            return claim_feature_set(
+                self.root,
+                settings=settings,
+                maps=self.maps,
+                positions=positions,
+                no_mem_embed=None if vector is None else tuple(vector.flatten().tolist()),
+            )
         require_same_settings(self.root, standing, settings)
         return standing
+
+
+def _choice(features: FeaturesConfig) -> FeatureChoice:
+    return FeatureChoice(
+        kind=features.kind,
+        dtypes=features.storage_dtype,
+        levels=features.levels,
+        layout=features.layout,
+        grid=features.grid,
+        pooling=features.pooling,
+    )
+
+
+def _extras(choice: FeatureChoice) -> dict[str, Any]:
+    """What is set in few feature sets, and named in their settings alone: older sets lack it, and mean the same."""
+    return {
+        "levels": choice.levels and list(choice.levels),
+        "layout": choice.layout if choice.layout != "blob" else None,
+        "grid": choice.grid,
+        "pooling": choice.pooling if choice.pooling != "mean" else None,
+    }

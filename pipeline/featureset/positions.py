@@ -3,8 +3,8 @@
 import numpy as np
 
 from pipeline.featureset import catalog
+from pipeline.featureset.maps import level_maps, position_spec
 from pipeline.featureset.records import FeatureSetRecord
-from pipeline.featureset.schema import only_value, position_spec
 from pipeline.storage.folder import Folder
 
 
@@ -18,8 +18,8 @@ def read_positions(root: Folder, record: FeatureSetRecord) -> dict[str, np.ndarr
         return {}
     table = catalog.read_table(root, record.position_encodings)
     found = {}
-    for place, spec in enumerate(record.maps):
+    for place, spec in enumerate(level_maps(record.maps)):
         width = table.schema.field(place).type.byte_width
         stored = position_spec(spec, width // (4 * spec.shape_chw[1] * spec.shape_chw[2]))
-        found[spec.column] = stored.decode(only_value(table[stored.column]))
+        found[spec.column] = stored.read(table)[0]
     return found

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import FeatureSetError, ImageError
 from pipeline.featureset.audit import AuditRow, AuditSummary
-from pipeline.featureset.schema import MapSpec
+from pipeline.featureset.maps import MapSpec
 
 
 class Record(BaseModel):
@@ -57,12 +57,18 @@ class TableFile(BaseModel):
 
 
 class FeatureSetRecord(Record):
-    """What the numbers of a feature set mean: the fingerprint, its fields, and the maps of a row."""
+    """What the numbers of a feature set mean: the fingerprint, its fields, and the maps of a row.
+
+    Attributes:
+        no_mem_embed: SAM 2's vector of that name, (C,), where the maps are the mask decoder's; no stored number has it
+            added. The image predictor wants it added to the coarsest level, the video predictor does not.
+    """
 
     fingerprint: str
     settings: dict[str, Any]
     maps: tuple[MapSpec, ...]
     position_encodings: TableFile | None
+    no_mem_embed: tuple[float, ...] | None = None
 
 
 class RunRecord(Record):

@@ -1,57 +1,13 @@
-"""Columns of every Parquet table in a feature set, and how a feature map lies in its bytes.
-
-A map is one fixed-size binary value: its numbers in (height, width, channel) order, little-endian. That is the
-order the encoder produces them in, it is written and read five to ten times as fast as a list of numbers, and
-every Parquet reader opens it. The schema says dtype, shape and meaning; readers hand out (C, H, W) views.
-"""
+"""Columns of every Parquet table in a feature set; those of maps are in `maps`."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-
-@dataclass(frozen=True)
-class MapSpec:
-    """One stored map: column name, FPN level (0 is the finest), (C, H, W), numpy dtype name, input pixels per cell."""
-
-    column: str
-    level: int
-    shape_chw: tuple[int, int, int]
-    dtype: str
-    stride_px: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of one image's map."""
-        return int(np.prod(self.shape_chw)) * np.dtype(self.dtype).itemsize
-
-    def field(self) -> pa.Field:
-        """The Parquet column, self-describing."""
-        channels, height, width = self.shape_chw
-        meaning = {
-            "dtype": self.dtype,
-            "shape": [height, width, channels],
-            "layout": "HWC, C order, little-endian",
-            "level": self.level,
-            "stride_px": self.stride_px,
-            "meaning": f"SAM 2 backbone_fpn[{self.level}]",
-        }
-        metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in meaning.items()}
-        return pa.field(self.column, pa.binary(self.size_bytes), nullable=False, metadata=metadata)
-
-    def encode(self, values_hwc: np.ndarray) -> np.ndarray:
-        """Numbers of one or more maps (..., H, W, C) as contiguous storage numbers."""
-        return np.ascontiguousarray(values_hwc, dtype=np.dtype(self.dtype).newbyteorder("<"))
-
-    def decode(self, data: pa.Buffer | bytes) -> np.ndarray:
-        """The (C, H, W) view of one stored value; read-only, nothing is copied."""
-        channels, height, width = self.shape_chw
-        values = np.frombuffer(data, dtype=np.dtype(self.dtype).newbyteorder("<"))
-        return values.reshape(height, width, channels).transpose(2, 0, 1)
+from pipeline.featureset.maps import MapSpec
 
 
 def only_value(column: pa.ChunkedArray) -> pa.Buffer:
@@ -76,7 +32,7 @@ EMBEDDING = pa.field(
     pa.list_(pa.float32()),
     nullable=False,
     metadata={
-        "meaning": "mean over the cells of the coarsest stored FPN level, L2-normalised",
+        "meaning": "the coarsest FPN level pooled over its cells, L2-normalised",
     },
 )
 
@@ -127,9 +83,6 @@ def shard_schema(
         "sam2_embed.run": str(run),
         "sam2_embed.unit": str(unit),
     }
-    return pa.schema([*IMAGE_FIELDS, EMBEDDING, *(spec.field() for spec in maps)], metadata=metadata)
-
-
-def position_spec(spec: MapSpec, channels: int) -> MapSpec:
-    """How the position encoding that belongs to a map is stored; its channels are the encoding's own."""
-    return MapSpec(f"position_{spec.level}", spec.level, (channels, *spec.shape_chw[1:]), "float32", spec.stride_px)
+    return pa.schema(
+        [*IMAGE_FIELDS, EMBEDDING, *(field for spec in maps for field in spec.fields())], metadata=metadata
+    )

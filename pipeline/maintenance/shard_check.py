@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreUnavailableError
 from pipeline.featureset.records import FeatureSetRecord, TableFile
-from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, MapSpec, shard_schema
+from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, shard_schema
 from pipeline.maintenance.findings import Kind
 from pipeline.maintenance.names import FileName, parse_name
 from pipeline.maintenance.reading import read_patiently, unreadable
@@ -100,7 +100,8 @@ def _content_problems(data: bytes, expected: ExpectedShard, record: FeatureSetRe
     for number in range(file.num_row_groups):
         group = file.read_row_group(number)
         numbers = {EMBEDDING.name: np.concatenate([chunk.flatten() for chunk in group[EMBEDDING.name].chunks])}
-        numbers |= {spec.column: _map_numbers(group[spec.column], spec) for spec in record.maps}
+        columns = [column for spec in record.maps for column in spec.columns]
+        numbers |= {column.name: column.numbers(group[column.name]) for column in columns}
         for column, values in numbers.items():
             if not np.isfinite(values).all():
                 yield "shard-numbers", f"has infinite or undefined numbers in {column} of row group {number}"
@@ -168,12 +169,6 @@ def _can_be_read(file: pq.ParquetFile, group: int, column: str) -> bool:
 
 def _parquet(data: bytes) -> pq.ParquetFile:
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-
-
-def _map_numbers(column: pa.ChunkedArray, spec: MapSpec) -> np.ndarray:
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    stored = array.buffers()[1].slice(array.offset * spec.size_bytes, len(array) * spec.size_bytes)
-    return np.frombuffer(stored, np.dtype(spec.dtype).newbyteorder("<"))
 
 
 def _text(value: bytes | None) -> str:

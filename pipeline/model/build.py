@@ -27,6 +27,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.model.arguments import check_arguments
 from pipeline.model.catalogue import find_model_file, model_names
 from pipeline.model.checkpoint import check_fits
+from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.devices import COMPUTE_DTYPES, resolve_device, resolve_precision
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.overrides import PREFIXES, place_overrides
@@ -38,6 +39,7 @@ __all__ = [
     "assemble_encoder",
     "build_encoder",
     "check_checkpoint",
+    "decoder_inputs",
     "instantiate_encoder",
     "load_encoder_config",
     "model_names",
@@ -122,8 +124,13 @@ def instantiate_encoder(tree: Mapping[str, Any]) -> ImageEncoder:
     return encoder
 
 
-def check_checkpoint(tree: Mapping[str, Any], path: Path) -> None:
+def check_checkpoint(tree: Mapping[str, Any], path: Path, *, for_decoder: bool = False) -> None:
     """Check that a checkpoint file fits a configuration, without building the encoder.
+
+    Args:
+        tree: `EncoderConfig.tree`.
+        path: of the checkpoint.
+        for_decoder: whether it must hold what lies between the encoder and the mask decoder too.
 
     Raises:
         CheckpointError: as `load_checkpoint`.
@@ -132,10 +139,18 @@ def check_checkpoint(tree: Mapping[str, Any], path: Path) -> None:
     with torch.device("meta"):
         encoder = instantiate_encoder(tree)
     check_fits(encoder, path)
+    if for_decoder:
+        with torch.device("meta"):
+            check_fits(DecoderInputs(encoder.neck.d_model), path)
 
 
 def assemble_encoder(
-    tree: Mapping[str, Any], weights: Weights, *, device: str = "cpu", precision: str = "fp32"
+    tree: Mapping[str, Any],
+    weights: Weights,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    for_decoder: bool = False,
 ) -> ImageEncoder:
     """Build an encoder from what travels to a worker: a plain tree and the identity of its weights.
 
@@ -145,6 +160,7 @@ def assemble_encoder(
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32`, `bf16`, `fp16` or `auto`; half precisions run through autocast, weights stay
             float32.
+        for_decoder: whether levels 0 and 1 are those that SAM 2's mask decoder takes; level 2 stays as it is.
 
     Returns:
         The encoder on its device, frozen and in eval mode.
@@ -159,8 +175,24 @@ def assemble_encoder(
         encoder = instantiate_encoder(tree)
     encoder.to_empty(device="cpu")
     load_weights(encoder, weights)
+    if for_decoder:
+        decoder_inputs(tree, weights).fold_into(encoder)
     encoder.compute_dtype = compute_dtype
     return encoder.requires_grad_(requires_grad=False).eval().to(place)
+
+
+def decoder_inputs(tree: Mapping[str, Any], weights: Weights) -> DecoderInputs:
+    """What lies between an encoder and the mask decoder, with its weights, on the CPU.
+
+    Raises:
+        ConfigError: a configuration that cannot be.
+        CheckpointError: weights that cannot be had, do not fit, or are of an encoder alone.
+    """
+    with torch.device("meta"):
+        inputs = DecoderInputs(instantiate_encoder(tree).neck.d_model)
+    inputs.to_empty(device="cpu")
+    load_weights(inputs, weights)
+    return inputs.requires_grad_(requires_grad=False)
 
 
 def build_encoder(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import CheckpointError
+from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 
 PREFIX = "image_encoder."
@@ -34,6 +35,8 @@ _HUGGING_FACE = [
         (r"\.mlp\.proj_in\.", ".mlp.layers.0."),
         (r"\.mlp\.proj_out\.", ".mlp.layers.1."),
         (r"\bneck\.convs\.(\d+)\.(weight|bias)$", r"neck.convs.\1.conv.\2"),
+        (r"^mask_decoder\.", "sam_mask_decoder."),
+        (r"^no_memory_embedding$", "no_mem_embed"),
     )
 ]
 
@@ -64,7 +67,23 @@ def read_encoder_weights(path: Path, *, name: str | None = None) -> dict[str, Te
     return tensors
 
 
-def check_fits(encoder: ImageEncoder, path: Path, *, name: str | None = None) -> dict[str, Tensor]:
+def read_decoder_weights(path: Path, *, name: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of `DecoderInputs` from a checkpoint of a whole model; arguments as `read_encoder_weights`.
+
+    Raises:
+        CheckpointError: not there, damaged, not a checkpoint, or without a mask decoder.
+    """
+    shown = name or str(path)
+    with torch.device("meta"):
+        wanted = DecoderInputs(8).state_dict()
+    tensors = {_published_name(key): value for key, value in _read(path, shown).items()}
+    found = {key: tensors[key] for key in wanted if key in tensors}
+    if not found:
+        raise CheckpointError(f"{shown} holds no mask decoder: features=decoder takes the checkpoint of a whole model")
+    return found
+
+
+def check_fits(encoder: ImageEncoder | DecoderInputs, path: Path, *, name: str | None = None) -> dict[str, Tensor]:
     """Compare a checkpoint with an encoder, which may be on the meta device, and return its tensors.
 
     Raises:
@@ -72,7 +91,8 @@ def check_fits(encoder: ImageEncoder, path: Path, *, name: str | None = None) ->
             has tensors of other shapes, or values that are not finite floating point numbers.
     """
     shown = name or str(path)
-    tensors = read_encoder_weights(path, name=shown)
+    read = read_encoder_weights if isinstance(encoder, ImageEncoder) else read_decoder_weights
+    tensors = read(path, name=shown)
     wanted = encoder.state_dict()
     _check_size(wanted, tensors, shown)
     problems = [
@@ -93,7 +113,7 @@ def check_fits(encoder: ImageEncoder, path: Path, *, name: str | None = None) ->
     return tensors
 
 
-def load_checkpoint(encoder: ImageEncoder, path: Path, *, name: str | None = None) -> None:
+def load_checkpoint(encoder: ImageEncoder | DecoderInputs, path: Path, *, name: str | None = None) -> None:
     """Copy a checkpoint's weights into an encoder, in place; nothing is copied unless everything fits.
 
     Raises:

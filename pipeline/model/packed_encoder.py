@@ -32,11 +32,12 @@ class PackedEncoder:
     """
 
     def __init__(self, trunk: Hiera, neck: FpnNeck, dtype: torch.dtype) -> None:
-        self._trunk, self._dtype, self._d_model = trunk, dtype, neck.d_model
+        self._trunk, self._dtype = trunk, dtype
         embedding = trunk.patch_embed.proj
         self._patch_weight = embedding.weight.contiguous(memory_format=torch.channels_last)
         self._patch_bias = embedding.bias
         self._blocks = [PackedBlock(cast("MultiScaleBlock", block), dtype) for block in trunk.blocks]
+        self._widths = [conv.out_channels for conv in neck.laterals]
         self._laterals = [PackedLinear.of(conv, dtype) for conv in neck.laterals]
         self._ways: dict[tuple[int, int], Way] = {}
 
@@ -52,10 +53,11 @@ class PackedEncoder:
             pixels_BCHW: (B, 3, H, W) float32, of a size that `fits`.
 
         Returns:
-            (B, d_model, h, w) in the dtype computed in, highest resolution first; their memory is channels last.
+            (B, C, h, w) in the dtype computed in, highest resolution first; their memory is channels last.
         """
         way, batch = self.prepare((pixels_BCHW.shape[2], pixels_BCHW.shape[3])), len(pixels_BCHW)
-        maps_BHWC = [torch.empty((batch, *level.size, self._d_model), dtype=self._dtype) for level in way.levels]
+        shapes = [(batch, *level.size, width) for level, width in zip(way.levels, self._widths, strict=True)]
+        maps_BHWC = [torch.empty(shape, dtype=self._dtype) for shape in shapes]
         for image, pixels_CHW in enumerate(pixels_BCHW):
             self._encode(pixels_CHW, way, [map_BHWC[image].flatten(0, 1) for map_BHWC in maps_BHWC])
         return [map_BHWC.permute(0, 3, 1, 2) for map_BHWC in maps_BHWC]

@@ -9,13 +9,12 @@ import zlib
 
 import numpy as np
 import torch
-
-from pipeline.model.image_encoder import ImageEncoder
+from torch import nn
 
 POSITION_SCALE = 0.02
 
 
-def fill_random(encoder: ImageEncoder, seed: int) -> None:
+def fill_random(encoder: nn.Module, seed: int) -> None:
     """Overwrite an encoder's weights, in place, with values that keep activations of about unit size.
 
     Norms become the identity, biases zero, and all other weights normal with the variance of their fan-in.

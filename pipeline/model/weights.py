@@ -16,6 +16,7 @@ import fsspec
 
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
@@ -112,8 +113,8 @@ def local_copy(weights: Weights) -> Path:
     return path
 
 
-def load_weights(encoder: ImageEncoder, weights: Weights) -> None:
-    """Give an encoder on the CPU its weights, in place.
+def load_weights(encoder: ImageEncoder | DecoderInputs, weights: Weights) -> None:
+    """Give an encoder, or what lies between it and the mask decoder, its weights, in place and on the CPU.
 
     Raises:
         CheckpointError: as `local_copy`, or the file does not fit the encoder.

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import AccessDeniedError, FeatureSetError, ImageNotFoundError, StoreUnavailableError
 from pipeline.featureset import catalog
+from pipeline.featureset.maps import level_maps
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import FeatureSetRecord, Manifest
-from pipeline.featureset.schema import only_value
 from pipeline.readers.row import FeatureRow
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
@@ -75,13 +75,16 @@ class FeatureSet:
             raise ImageNotFoundError(self._not_found(image_id))
         place = self._places.slice(found, 1).to_pylist()[0]
         maps = self._record.maps
-        values = self._read_row(place["shard"], place["row"], ["embedding", *(spec.column for spec in maps)])
+        values = self._read_row(
+            place["shard"], place["row"], ["embedding", *(name for spec in maps for name in spec.names)]
+        )
         return FeatureRow(
             image_id=image_id,
             original_size=(place["original_height"], place["original_width"]),
-            maps=tuple(spec.decode(only_value(values[spec.column])) for spec in maps),
+            maps={spec.column: spec.read(values)[0] for spec in maps},
             load_positions=self._load_positions,
             embedding=np.array(values["embedding"][0].as_py(), np.float32),
+            no_mem_embed=self._no_mem_embed,
         )
 
     def __repr__(self) -> str:
@@ -148,7 +151,12 @@ class FeatureSet:
     @cached_property
     def _positions(self) -> tuple[np.ndarray, ...]:
         stored = read_positions(self._root, self._record)
-        return tuple(stored[spec.column] for spec in self._record.maps)
+        return tuple(stored[spec.column] for spec in level_maps(self._record.maps))
+
+    @cached_property
+    def _no_mem_embed(self) -> np.ndarray | None:
+        vector = self._record.no_mem_embed
+        return None if vector is None else np.array(vector, np.float32)
 
     def _index_columns(self, columns: list[str]) -> list[pa.Table]:
         return [catalog.read_columns(self._root, manifest.index, columns) for manifest in self._manifests]

@@ -1,13 +1,14 @@
 """One image's features as tensors; torch is loaded when the first tensor is asked for."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import FeatureSetError
+from pipeline.featureset.maps import DECODER_COLUMNS, GRID
 
 if TYPE_CHECKING:
     import torch
@@ -20,21 +21,60 @@ class FeatureRow:
     Attributes:
         image_id: the image.
         original_size: (height, width) of the image before it was resized, in pixels.
-        maps: stored maps from fine to coarse, (C, H, W).
+        maps: stored maps by column, from fine to coarse, (C, H, W).
         load_positions: gives the position encodings in the same order.
         embedding: the pooled vector, (256,) float32, L2-normalised.
+        no_mem_embed: SAM 2's vector of that name, (256,) float32; None if the set is not of `features=decoder`.
     """
 
     image_id: str
     original_size: tuple[int, int]
-    maps: tuple[np.ndarray, ...]
+    maps: Mapping[str, np.ndarray]
     load_positions: Callable[[], tuple[np.ndarray, ...]]
     embedding: np.ndarray
+    no_mem_embed: np.ndarray | None = None
 
     @property
     def backbone_fpn(self) -> "list[torch.Tensor]":
-        """The stored levels from high to low resolution, (C, H, W), in the stored dtype."""
-        return [_tensor(values) for values in self.maps]
+        """The stored levels from high to low resolution, (C, H, W), in the stored dtype (int8: as float32).
+
+        With `features=decoder` these are what SAM 2's `forward_image` gives, as the video predictor takes them:
+        `no_mem_embed` is not added.
+        """
+        return [_tensor(values) for column, values in self.maps.items() if column != GRID]
+
+    @property
+    def image_embeddings(self) -> "list[torch.Tensor]":
+        """What SAM 2's mask decoder takes, float32: (32, 256, 256), (64, 128, 128) and (256, 64, 64) at 1024 px.
+
+        `no_mem_embed` is added to the last, as in `SAM2ImagePredictor` after `set_image` and in the `image_embeddings`
+        of transformers' `Sam2Model`; both have a batch dimension more, see `pipeline.readers.predictors`.
+
+        Raises:
+            FeatureSetError: the set is not of `features=decoder`, or lacks one of its levels.
+        """
+        if self.no_mem_embed is None:
+            raise FeatureSetError(
+                "this feature set does not hold what the mask decoder takes: embed with features=decoder"
+            )
+        missing = [column for column in DECODER_COLUMNS if column not in self.maps]
+        if missing:
+            raise FeatureSetError(
+                f"the mask decoder takes three maps, and {', '.join(missing)} is not among those here"
+            )
+        *high_res, coarsest = [_tensor(self.maps[column].astype(np.float32)) for column in DECODER_COLUMNS]
+        return [*high_res, coarsest + _tensor(self.no_mem_embed)[:, None, None]]
+
+    @property
+    def grid(self) -> "torch.Tensor":
+        """A vector a cell of a grid over the image, (256, G, G), each L2-normalised.
+
+        Raises:
+            FeatureSetError: the set has no grid.
+        """
+        if GRID not in self.maps:
+            raise FeatureSetError("this feature set has no grid: embed with features.grid=4 or 8")
+        return _tensor(self.maps[GRID])
 
     @property
     def vision_pos_enc(self) -> "list[torch.Tensor]":
@@ -52,9 +92,10 @@ class FeatureRow:
         Raises:
             FeatureSetError: the set holds pooled vectors only.
         """
-        if not self.maps:
+        levels = self.backbone_fpn
+        if not levels:
             raise FeatureSetError("this feature set holds pooled vectors only: row.pooled, or embed with features=fpn")
-        return _tensor(self.maps[-1])
+        return levels[-1]
 
     @property
     def pooled(self) -> "torch.Tensor":
@@ -62,7 +103,7 @@ class FeatureRow:
         return _tensor(self.embedding)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(str(values.shape) for values in self.maps)
+        shapes = ", ".join(str(values.shape) for values in self.maps.values())
         return f"FeatureRow({self.image_id!r}, original_size={self.original_size}, maps: {shapes or 'none'})"
 
 

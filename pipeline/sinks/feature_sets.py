@@ -9,8 +9,8 @@ import pyarrow as pa
 from pipeline.errors import RunConflictError, SinkError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import differences, fingerprint
+from pipeline.featureset.maps import MapSpec, level_maps, position_spec
 from pipeline.featureset.records import FeatureSetRecord, TableFile
-from pipeline.featureset.schema import MapSpec, position_spec
 from pipeline.sinks.tables import write_table
 from pipeline.storage.folder import Folder
 
@@ -21,6 +21,7 @@ def claim_feature_set(
     settings: Mapping[str, Any],
     maps: tuple[MapSpec, ...],
     positions: Mapping[str, np.ndarray],
+    no_mem_embed: tuple[float, ...] | None = None,
 ) -> FeatureSetRecord:
     """Creates the feature set, or opens the one that is there if it was made with the same settings.
 
@@ -29,6 +30,7 @@ def claim_feature_set(
         settings: everything that can change a number.
         maps: the maps of every row.
         positions: position encoding by map column, (H, W, C) float32.
+        no_mem_embed: SAM 2's vector of that name, (C,), if the maps are the mask decoder's.
 
     Raises:
         RunConflictError: made with other settings; names every field that differs.
@@ -36,9 +38,14 @@ def claim_feature_set(
     """
     standing = catalog.feature_set_record(root)
     if standing is None:
-        stored = _write_positions(root, maps, positions) if maps else None
+        levels = level_maps(maps)
+        stored = _write_positions(root, levels, positions) if levels else None
         record = FeatureSetRecord(
-            fingerprint=fingerprint(settings), settings=dict(settings), maps=maps, position_encodings=stored
+            fingerprint=fingerprint(settings),
+            settings=dict(settings),
+            maps=maps,
+            position_encodings=stored,
+            no_mem_embed=no_mem_embed,
         )
         if root.create(paths.FEATURE_SET, record.to_bytes()):
             return record
@@ -66,7 +73,9 @@ def require_same_settings(root: Folder, standing: FeatureSetRecord, settings: Ma
 
 def _write_positions(root: Folder, maps: tuple[MapSpec, ...], positions: Mapping[str, np.ndarray]) -> TableFile:
     specs = [position_spec(spec, positions[spec.column].shape[-1]) for spec in maps]
-    values = [stored.encode(positions[spec.column]).tobytes() for stored, spec in zip(specs, maps, strict=True)]
-    fields = [stored.field() for stored in specs]
-    columns = [pa.array([value], field.type) for value, field in zip(values, fields, strict=True)]
+    fields = [field for stored in specs for field in stored.fields()]
+    pairs = zip(specs, maps, strict=True)
+    columns = [
+        array for stored, spec in pairs for array in stored.arrays({stored.column: positions[spec.column][None]})
+    ]
     return write_table(root, paths.position_encodings(), pa.Table.from_arrays(columns, schema=pa.schema(fields)))

@@ -233,7 +233,7 @@ def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest
         index=index.writer.file,
         shards=shards.writer.file,
         quarantine=quarantine.writer.file,
-        audit=summarise(audited, record.settings),
+        audit=summarise(audited, record.settings, record.maps),
     )
 
 

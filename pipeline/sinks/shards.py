@@ -9,15 +9,19 @@ import pyarrow as pa
 
 from pipeline.featureset import paths
 from pipeline.featureset.index import index_rows
+from pipeline.featureset.maps import MapSpec
 from pipeline.featureset.records import FeatureSetRecord, IndexRows, TableFile
-from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, MapSpec, shard_schema
+from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, shard_schema
 from pipeline.sinks.tables import TableWriter, table_writer
 from pipeline.storage.folder import Folder
 
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Features of a few images: ids, URIs, sizes (height, width), maps by column (N, H, W, C), pooled (N, 256)."""
+    """Features of a few images: ids, URIs, sizes (height, width), maps by column (N, H, W, C), pooled (N, 256).
+
+    Scaled integers come with their scales (N, C), by the name of their column.
+    """
 
     image_ids: list[str]
     uris: list[str]
@@ -43,7 +47,7 @@ class ShardWriter:
             pa.array(heights, IMAGE_FIELDS[2].type),
             pa.array(widths, IMAGE_FIELDS[3].type),
             pa.array(list(images.embeddings.astype(np.float32)), EMBEDDING.type),
-            *(_blobs(spec, images.maps[spec.column]) for spec in self._maps),
+            *(array for spec in self._maps for array in spec.arrays(images.maps)),
         ]
         if self._writer is None:
             self._writer = self._begin()
@@ -76,12 +80,3 @@ def shard_writer(root: Folder, record: FeatureSetRecord, *, run: int, unit: int)
     schema = shard_schema(maps, fingerprint=record.fingerprint, weights=record.settings["weights"], run=run, unit=unit)
     with ExitStack() as stack:
         yield ShardWriter(lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema)), schema, maps)
-
-
-def _blobs(spec: MapSpec, values_NHWC: np.ndarray) -> pa.Array:
-    channels, height, width = spec.shape_chw
-    if values_NHWC.shape[1:] != (height, width, channels):  # Arrow would take the bytes as they come
-        raise ValueError(f"{spec.column} holds maps of {(height, width, channels)}, not {values_NHWC.shape[1:]}")
-    stored = spec.encode(values_NHWC)
-    buffer = pa.py_buffer(stored)
-    return pa.Array.from_buffers(pa.binary(spec.size_bytes), len(stored), [None, buffer])

@@ -23,9 +23,9 @@ class TableWriter:
         self._writer = pq.ParquetWriter(
             self._hashed.sink,
             schema,
-            compression={_leaf(field): "none" if _is_blob(field) else "zstd" for field in schema},
+            compression={_leaf(field): "none" if _is_map(field) else "zstd" for field in schema},
             use_dictionary=False,
-            write_statistics=[_leaf(field) for field in schema if not _is_blob(field)],
+            write_statistics=[_leaf(field) for field in schema if not _is_map(field)],
             write_page_checksum=True,
         )
 
@@ -69,8 +69,9 @@ def write_table(root: Folder, name: str, table: pa.Table) -> TableFile:
 
 def _leaf(field: pa.Field) -> str:
     """What Parquet calls the column; a name it does not know is passed over in silence."""
-    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+    is_nested = pa.types.is_list(field.type) or isinstance(field.type, pa.FixedShapeTensorType)
+    return f"{field.name}.list.element" if is_nested else field.name
 
 
-def _is_blob(field: pa.Field) -> bool:
-    return bool(pa.types.is_fixed_size_binary(field.type))
+def _is_map(field: pa.Field) -> bool:
+    return bool(pa.types.is_fixed_size_binary(field.type)) or isinstance(field.type, pa.FixedShapeTensorType)

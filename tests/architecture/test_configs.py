@@ -58,7 +58,7 @@ def test_model_overrides_are_handed_on_relative_to_the_encoder():
     [
         ("sorce.uri=x", "did you mean source.uri"),
         ("model=sam3", "choices: hiera_debug, sam2.1_hiera_base_plus"),
-        ("features=fpm", "choices: embed, fpn, pooled"),
+        ("features=fpm", "choices: decoder, embed, fpn, pooled"),
         ("model=null", "choices: hiera_debug"),
         ("execution.device", "write field=value"),
         ("--device=cpu", "write field=value"),

@@ -222,7 +222,7 @@ class _Check:
 
     def _is_right(self, row: FeatureRow, place: int) -> bool:
         maps = [self._expected.maps[spec.column][place].transpose(2, 0, 1) for spec in MAPS]
-        same = all(found.tobytes() == wanted.tobytes() for found, wanted in zip(row.maps, maps, strict=True))
+        same = all(found.tobytes() == wanted.tobytes() for found, wanted in zip(row.maps.values(), maps, strict=True))
         pooled, size = _plain(self._expected.pooled[place]), self._expected.sizes[place]
         return same and row.embedding.tolist() == pooled and row.original_size == size
 
@@ -255,7 +255,7 @@ def read(sink: str) -> str:
         seen = hashlib.sha256(repr((features.quarantine.to_pylist(), features.pooled.to_pylist())).encode())
         for image_id in features:
             row = features[image_id]
-            values = [*row.maps, *row.load_positions(), row.embedding]
+            values = [*row.maps.values(), *row.load_positions(), row.embedding]
             seen.update(repr((image_id, row.original_size, [each.shape for each in values])).encode())
             seen.update(b"".join(each.tobytes() for each in values))
     except PipelineError as error:

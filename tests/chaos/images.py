@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.featureset.schema import MapSpec
+from pipeline.featureset.maps import MapSpec
 
 MAPS = (MapSpec("fpn_0", 0, (2, 4, 4), "float16", 4), MapSpec("fpn_1", 1, (4, 2, 2), "float16", 8))
 SETTINGS = {"weights": {"kind": "random", "seed": 0}, "features": "fpn", "preprocessing": {"side_px": 16}}

@@ -7,7 +7,7 @@ import torch
 import pipeline
 from pipeline.execution.audit import AuditPlan, audit
 from pipeline.model.build import load_encoder_config
-from pipeline.model.outputs import map_specs, stored_features
+from pipeline.model.outputs import FeatureChoice, map_specs, stored_features
 from tests.parity.reference_weights import pixels
 
 
@@ -27,7 +27,7 @@ def test_a_small_unit_is_audited_as_far_as_it_goes():
 
 
 def test_errors_are_the_distance_of_what_is_stored():
-    maps = map_specs(load_encoder_config("hiera_debug").tree, side_px=64, kind="fpn", dtype="float16")
+    maps = map_specs(load_encoder_config("hiera_debug").tree, 64, FeatureChoice())
     encoder = pipeline.build_encoder("hiera_debug", checkpoint="random")
     image = pixels(64, 64)
     with torch.inference_mode():

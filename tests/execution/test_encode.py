@@ -15,8 +15,8 @@ from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSetti
 from pipeline.execution.plan import cut_units
 from pipeline.featureset import catalog
 from pipeline.featureset.index import index_table
-from pipeline.model.build import load_encoder_config
-from pipeline.model.outputs import map_specs, position_encodings
+from pipeline.model.build import decoder_inputs, load_encoder_config
+from pipeline.model.outputs import FeatureChoice, map_specs, position_encodings
 from pipeline.model.weights import resolve_weights
 from pipeline.sinks.feature_sets import claim_feature_set
 from pipeline.sinks.runs import claim_run
@@ -27,22 +27,36 @@ from tests.faults.faults import Answer, Reset
 from tests.small_set import quarantine_row
 
 NAMES = ["a.png", "b.png", "c.png"]
+FPN = FeatureChoice()
 
 
 class Prepared:
     """A claimed run of one unit, and the step that works on it."""
 
     def __init__(
-        self, folder, *, kind="fpn", dtype="float16", images_per_batch=2, positions_off_by=0.0, gate=None, audits=0
+        self,
+        folder,
+        *,
+        choice=FPN,
+        images_per_batch=2,
+        positions_off_by=0.0,
+        gate=None,
+        audits=0,
     ):
         config = load_encoder_config("hiera_debug")
-        self.maps = map_specs(config.tree, side_px=64, kind=kind, dtype=dtype)
+        self.maps = map_specs(config.tree, 64, choice)
         stored = {
             name: values + positions_off_by for name, values in position_encodings(config.tree, self.maps).items()
         }
         self.root = Folder(folder)
+        weights = resolve_weights("random", config.name)
+        vector = decoder_inputs(config.tree, weights).no_mem_embed if choice.for_decoder else None
         record = claim_feature_set(
-            self.root, settings={"weights": {"kind": "random"}, "precision": "fp32"}, maps=self.maps, positions=stored
+            self.root,
+            settings={"weights": {"kind": "random"}, "precision": "fp32"},
+            maps=self.maps,
+            positions=stored,
+            no_mem_embed=None if vector is None else tuple(vector.flatten().tolist()),
         )
         plan = cut_units([refs_batch([(name, f"/photos/{name}", 1, "1") for name in NAMES])], 8)
         self.run = claim_run(
@@ -50,12 +64,13 @@ class Prepared:
         )
         self.encoder = EncoderSettings(
             tree=config.tree,
-            weights=resolve_weights("random", config.name),
+            weights=weights,
             device="cpu",
             precision="fp32",
             num_threads=1,
             images_per_batch=images_per_batch,
             side_px=64,
+            for_decoder=choice.for_decoder,
         )
         self.sink = SinkSettings(self.root.uri, self.run.run, record, patience_s=30.0)
         self.step = EncodeAndWrite(encoder=self.encoder, sink=self.sink, audits=AuditPlan(audits, 1), gate=gate)
@@ -82,7 +97,7 @@ def pixels_NCHW():
     [("fpn", "float16", [0, 1, 2], 1e-3), ("fpn", "float32", [0, 1, 2], 1e-5), ("embed", "float16", [2], 1e-3)],
 )
 def test_what_is_stored_is_what_the_encoder_gives(tmp_path, pixels_NCHW, kind, dtype, levels, tolerance):
-    prepared = Prepared(tmp_path, kind=kind, dtype=dtype)
+    prepared = Prepared(tmp_path, choice=FeatureChoice(kind, (dtype,)))
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.num_embedded, receipt.num_quarantined) == (3, 0)
     assert receipt.is_committed
@@ -102,7 +117,7 @@ def test_what_is_stored_is_what_the_encoder_gives(tmp_path, pixels_NCHW, kind, d
 
 
 def test_pooled_sets_hold_vectors_only(tmp_path, pixels_NCHW):
-    prepared = Prepared(tmp_path, kind="pooled")
+    prepared = Prepared(tmp_path, choice=FeatureChoice("pooled"))
     prepared.encode(pixels_NCHW)
     row = prepared.opened()["b.png"]
     assert row.backbone_fpn == []
@@ -258,3 +273,27 @@ def test_audited_images_are_committed_with_their_errors_and_sealed_with_the_wors
     assert manifest.audit.num_images == 2
     assert set(manifest.audit.errors) == {"fpn_0", "fpn_1", "fpn_2", "embedding"}
     assert all(0 < error < 1e-3 for error in manifest.audit.errors.values()), manifest.audit
+
+
+@pytest.mark.parametrize("dtypes", [("float32",), ("int8", "float16", "float32")], ids=str)
+@pytest.mark.parametrize("layout", ["blob", "tensor"])
+def test_what_the_mask_decoder_takes_is_stored_and_audited(tmp_path, pixels_NCHW, dtypes, layout):
+    prepared = Prepared(tmp_path, choice=FeatureChoice("decoder", dtypes, layout=layout, grid=4), audits=1)
+    prepared.encode(pixels_NCHW)
+    features = prepared.opened()
+    (audit,) = features.metadata["runs"]
+    assert set(audit["audit"]["errors"]) == {"high_res_0", "high_res_1", "fpn_2", "grid", "embedding"}
+    tree, random = load_encoder_config("hiera_debug").tree, resolve_weights("random", "hiera_debug")
+    inputs = decoder_inputs(tree, random)
+    with torch.inference_mode():
+        plain = pipeline.build_encoder("hiera_debug", checkpoint="random")(torch.tensor(pixels_NCHW))["backbone_fpn"]
+        fine = [inputs.sam_mask_decoder[f"conv_s{level}"](plain[level])[1] for level in (0, 1)]
+    row, tolerance = features["b.png"], 1e-5 if len(dtypes) == 1 else 0.02
+    for own, expected in zip(row.backbone_fpn, [*fine, plain[2][1]], strict=True):
+        assert float((own - expected).norm() / expected.norm()) < tolerance
+    with_memory = plain[2][1] + inputs.no_mem_embed.flatten()[:, None, None]
+    for own, expected in zip(row.image_embeddings, [*fine, with_memory], strict=True):
+        assert own.dtype == torch.float32
+        assert float((own - expected).norm() / expected.norm()) < tolerance
+    assert tuple(row.grid.shape) == (256, 4, 4)
+    assert len(row.vision_pos_enc) == 3

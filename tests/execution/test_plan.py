@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.execution.plan import UNITS_PER_GROUP, cut_units, images_per_unit
-from pipeline.featureset.schema import PLAN, MapSpec
+from pipeline.featureset.maps import MapSpec
+from pipeline.featureset.schema import PLAN
 from pipeline.sources.image_ref import refs_batch
 
 FPN_1024 = tuple(

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from pipeline.featureset.audit import BOUNDS, AuditRow, summarise
+from pipeline.featureset.maps import MapSpec
 
 
 def rows(*errors: float) -> list[AuditRow]:
@@ -34,3 +35,15 @@ def test_the_bound_goes_by_precision():
 
 def test_no_audit_has_no_summary():
     assert summarise([], {"precision": "bf16"}) is None
+
+
+def test_scaled_integers_have_a_bound_of_their_own():
+    maps = (MapSpec("high_res_0", 0, (4, 8, 6), "int8", 4), MapSpec("fpn_2", 2, (4, 2, 2), "float16", 16))
+    summary = summarise(
+        [AuditRow(image_id="a", errors={"high_res_0": 0.05, "fpn_2": 0.01})], {"precision": "bf16"}, maps
+    )
+    assert summary is not None
+    assert summary.passed
+    assert summary.text().endswith("(bound 0.03, high_res_0 0.1)")
+    worse = summary.model_copy(update={"errors": {"high_res_0": 0.01, "fpn_2": 0.05}})
+    assert not worse.passed

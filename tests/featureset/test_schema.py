@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.featureset.schema import MapSpec, position_spec, shard_schema
-from tests.small_set import COARSE, FINE, MAPS, SmallSet, map_values, pooled_values
+from pipeline.featureset.maps import MapSpec
+from pipeline.featureset.schema import shard_schema
+from tests.small_set import COARSE, FINE, MAPS, SmallSet, map_values, pooled_values, stored_values
 
 IDS = ["cats/1.jpg", "cats/2.jpg", "é😀.jpg"]
 IDENTITY = ["image_id", "uri", "original_height", "original_width", "embedding"]
@@ -23,38 +24,6 @@ def shard(tmp_path: Path) -> Path:
     small = SmallSet(tmp_path / "set")
     small.embed([IDS])
     return next((tmp_path / "set/shards").rglob("*.parquet"))
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_map_comes_back_as_it_was_stored(dtype: str):
-    spec = MapSpec("fpn_0", 0, (4, 8, 6), dtype, 4)
-    values_HWC = map_values("a", spec)
-    stored = spec.encode(values_HWC)
-    assert stored.nbytes == spec.size_bytes == 4 * 8 * 6 * np.dtype(dtype).itemsize
-    decoded_CHW = spec.decode(stored.tobytes())
-    assert decoded_CHW.shape == (4, 8, 6)
-    assert decoded_CHW.dtype == dtype
-    np.testing.assert_array_equal(decoded_CHW, values_HWC.astype(dtype).transpose(2, 0, 1))
-
-
-def test_the_bytes_of_a_map_are_height_width_channel_and_little_endian():
-    spec = MapSpec("fpn_0", 0, (2, 1, 2), "float32", 4)
-    values_HWC = np.array([[[1.0, 2.0], [3.0, 4.0]]], dtype=">f4")
-    assert spec.encode(values_HWC).tobytes() == np.array([1, 2, 3, 4], "<f4").tobytes()
-    np.testing.assert_array_equal(spec.decode(spec.encode(values_HWC).tobytes())[0], [[1.0, 3.0]])
-
-
-def test_a_decoded_map_is_a_read_only_view_and_no_copy():
-    stored = FINE.encode(map_values("a", FINE))
-    decoded = FINE.decode(pa.py_buffer(stored))
-    assert np.shares_memory(decoded, stored)
-    assert not FINE.decode(stored.tobytes()).flags.writeable
-
-
-def test_a_map_from_transposed_memory_is_stored_in_order():
-    values_HWC = map_values("a", FINE)
-    turned = np.ascontiguousarray(values_HWC.transpose(2, 0, 1)).transpose(1, 2, 0)
-    assert FINE.encode(turned).tobytes() == FINE.encode(values_HWC).tobytes()
 
 
 @pytest.mark.parametrize("spec", MAPS, ids=lambda spec: spec.column)
@@ -110,7 +79,7 @@ def test_duckdb_opens_a_shard_as_plain_columns(shard: Path):
     }
     rows = {row[0]: row for row in found.fetchall()}
     assert list(rows) == IDS
-    assert rows[IDS[2]][5] == FINE.encode(map_values(IDS[2], FINE)).tobytes()
+    assert rows[IDS[2]][5] == stored_values(IDS[2], FINE).tobytes()
     np.testing.assert_array_equal(np.float32(rows[IDS[0]][4]), pooled_values(IDS[0]))
 
 
@@ -119,13 +88,7 @@ def test_polars_opens_a_shard_as_plain_columns(shard: Path):
     assert found.schema["fpn_0"] == pl.Binary
     assert found.schema["embedding"] == pl.List(pl.Float32)
     assert found["image_id"].to_list() == IDS
-    assert found["fpn_1"][1] == COARSE.encode(map_values(IDS[1], COARSE)).tobytes()
-
-
-def test_position_encodings_are_stored_like_maps_but_exact():
-    spec = position_spec(COARSE, 6)
-    assert (spec.column, spec.dtype) == ("position_1", "float32")
-    assert spec.shape_chw == (6, *COARSE.shape_chw[1:]), "channels are the encoding's own, not the map's"
+    assert found["fpn_1"][1] == stored_values(IDS[1], COARSE).tobytes()
 
 
 def test_a_set_of_pooled_vectors_has_no_map_columns():

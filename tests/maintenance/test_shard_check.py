@@ -19,7 +19,7 @@ from pipeline.storage.folder import Folder
 from tests.damaging import commit_of, leave, path_of
 from tests.faults.faults import FlipBit
 from tests.faults.proxied import ProxiedBucket
-from tests.small_set import FINE, MAPS, SmallSet, flip_byte
+from tests.small_set import FINE, MAPS, SmallSet, flip_byte, stored_values
 
 IDS = ["a", "b", "c"]
 NUM_FLIPS = 200
@@ -71,7 +71,7 @@ def test_page_checksums_tell_which_row_was_hit(small: SmallSet, place: str, said
     expected = embedded(small)
     path = path_of(small, expected.file.name)
     data = path.read_bytes()
-    values = FINE.encode(small.images(["b"]).maps["fpn_0"]).tobytes()
+    values = stored_values("b", FINE).tobytes()
     flip_byte(path, data.index(values) + 100 if place == "page" else len(data) - 6)
     ((kind, message),) = check_whole(small.root, expected, small.record)
     assert kind == "shard-bytes"

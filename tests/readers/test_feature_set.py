@@ -361,7 +361,7 @@ def test_opening_and_looking_imports_neither_torch_nor_ray(small: SmallSet):
         "import sys, pipeline\n"
         "features = pipeline.open_features(sys.argv[1])\n"
         "row = features['dogs/1.jpg']\n"
-        "print(len(features), features.pooled.num_rows, features.quarantine.num_rows, row.maps[0].shape)\n"
+        "print(len(features), features.pooled.num_rows, features.quarantine.num_rows, row.maps['fpn_0'].shape)\n"
         "print([name for name in ('torch', 'ray', 'PIL', 'hydra') if name in sys.modules])\n"
         "row.pooled\n"
         "print('torch' in sys.modules, 'ray' in sys.modules)"
