@@ -20,6 +20,10 @@ StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
     BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
 ]
+Points = Annotated[
+    tuple[tuple[float, float], ...],
+    BeforeValidator(lambda given: [given] if given and not isinstance(given[0], list | tuple) else given),
+]
 Features = Literal["fpn", "decoder", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
@@ -140,6 +144,32 @@ class AbandonConfig:
 
     sink: SinkConfig
     run: PositiveInt
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PlaceConfig:
+    """Where a feature set or an index is."""
+
+    uri: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CheckpointConfig:
+    """The weights that a feature set was made with; None where they are random."""
+
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SegmentConfig:
+    """Which image of which feature set to find a mask in, where, and where the pictures go."""
+
+    features: PlaceConfig
+    image_id: Annotated[str, Field(min_length=1)]
+    output: Annotated[str, Field(min_length=1)]
+    point: Points
+    background: Points = ()
+    model: CheckpointConfig = CheckpointConfig()
 
 
 J = TypeVar("J", bound=JobConfig)

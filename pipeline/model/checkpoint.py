@@ -57,7 +57,7 @@ def read_encoder_weights(path: Path, *, name: str | None = None) -> dict[str, Te
         CheckpointError: not there, damaged, not a checkpoint, or without an image encoder.
     """
     shown = name or str(path)
-    tensors = {_published_name(key): value for key, value in _read(path, shown).items()}
+    tensors = {_published_name(key): value for key, value in read_tensors(path, shown).items()}
     has_whole_model = any(key.startswith(PREFIX) for key in tensors)
     if has_whole_model:
         tensors = {key.removeprefix(PREFIX): value for key, value in tensors.items() if key.startswith(PREFIX)}
@@ -76,7 +76,7 @@ def read_decoder_weights(path: Path, *, name: str | None = None) -> dict[str, Te
     shown = name or str(path)
     with torch.device("meta"):
         wanted = DecoderInputs(8).state_dict()
-    tensors = {_published_name(key): value for key, value in _read(path, shown).items()}
+    tensors = {_published_name(key): value for key, value in read_tensors(path, shown).items()}
     found = {key: tensors[key] for key in wanted if key in tensors}
     if not found:
         raise CheckpointError(f"{shown} holds no mask decoder: features=decoder takes the checkpoint of a whole model")
@@ -122,7 +122,12 @@ def load_checkpoint(encoder: ImageEncoder | DecoderInputs, path: Path, *, name: 
     encoder.load_state_dict(check_fits(encoder, path, name=name), strict=True)
 
 
-def _read(path: Path, shown: str) -> dict[str, Tensor]:
+def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint under the name it has there.
+
+    Raises:
+        CheckpointError: not there, damaged, or not a checkpoint; calls it `shown`.
+    """
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except FileNotFoundError:

@@ -23,7 +23,7 @@ from pipeline.readers.row import FeatureRow
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
 
-_PLACE = ["image_id", "original_height", "original_width", "shard", "row"]
+_PLACE = ["image_id", "uri", "original_height", "original_width", "shard", "row"]
 
 
 def open_features(uri: str | os.PathLike[str]) -> "FeatureSet":
@@ -47,6 +47,11 @@ class FeatureSet:
 
     def __init__(self, root: Folder, record: FeatureSetRecord, manifests: list[Manifest]) -> None:
         self._root, self._record, self._manifests = root, record, manifests
+
+    @property
+    def uri(self) -> str:
+        """Where the set is."""
+        return self._root.uri
 
     def __len__(self) -> int:
         """Images with features."""
@@ -80,6 +85,7 @@ class FeatureSet:
         )
         return FeatureRow(
             image_id=image_id,
+            uri=place["uri"],
             original_size=(place["original_height"], place["original_width"]),
             maps={spec.column: spec.read(values)[0] for spec in maps},
             load_positions=self._load_positions,

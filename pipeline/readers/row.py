@@ -20,6 +20,7 @@ class FeatureRow:
 
     Attributes:
         image_id: the image.
+        uri: where the image was when it was embedded.
         original_size: (height, width) of the image before it was resized, in pixels.
         maps: stored maps by column, from fine to coarse, (C, H, W).
         load_positions: gives the position encodings in the same order.
@@ -28,6 +29,7 @@ class FeatureRow:
     """
 
     image_id: str
+    uri: str
     original_size: tuple[int, int]
     maps: Mapping[str, np.ndarray]
     load_positions: Callable[[], tuple[np.ndarray, ...]]
