@@ -76,8 +76,7 @@ class MaskDecoder:
     def __init__(self, checkpoint: Path, *, side_px: int = 1024) -> None:
         self._side_px = side_px
         self._model = _model(side_px)
-        wanted = {name: value for name, value in self._model.state_dict().items() if _is_decoder_s(name)}
-        self._model.load_state_dict(_weights(wanted, checkpoint), strict=False, assign=True)
+        self._model.load_state_dict(_weights(decoder_state(side_px), checkpoint), strict=False, assign=True)
         self._model.eval()
 
     def predict(
@@ -143,8 +142,14 @@ def _model(side_px: int) -> Any:
         return Sam2Model(config)
 
 
-def _is_decoder_s(name: str) -> bool:
-    return not name.startswith("vision_encoder.")
+def decoder_state(side_px: int = 1024) -> dict[str, Tensor]:
+    """The weights of all but the image encoder by transformers' names, on the meta device: shapes alone.
+
+    Raises:
+        ConfigError: transformers is not installed.
+    """
+    state = _model(side_px).state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("vision_encoder.")}
 
 
 def published_name(name: str) -> str:

@@ -79,9 +79,7 @@ def segment(
     row = features[image_id]
     _ = row.image_embeddings  # before a checkpoint is asked for: says what is wrong with the set
     if settings["weights"]["kind"] == "random":
-        raise ConfigError(
-            f"{features.uri} was made with random weights: no mask decoder goes with that"
-        )
+        raise ConfigError(f"{features.uri} was made with random weights: no mask decoder goes with that")
     decoder = MaskDecoder(local_copy(weights_of(settings, checkpoint)), side_px=settings["preprocessing"]["side_px"])
     began = time.monotonic()
     found = decoder.predict(row, points, background=background)
