@@ -172,7 +172,18 @@ class SegmentConfig:
     model: CheckpointConfig = CheckpointConfig()
 
 
-J = TypeVar("J", bound=JobConfig)
+@dataclass(frozen=True, config=_STRICT)
+class FidelityConfig:
+    """Which images to measure ways to store features on, with which encoder; they are all held in memory."""
+
+    source: SourceConfig
+    model: ModelConfig
+    preprocess: PreprocessConfig = PreprocessConfig()
+    precision: Precision = "auto"
+    images: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
+
+
+J = TypeVar("J", bound=JobConfig | FidelityConfig)
 
 
 def job_config(values: Mapping[str, Any]) -> JobConfig:
@@ -191,6 +202,15 @@ def repair_config(values: Mapping[str, Any]) -> RepairConfig:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
     return _with_places(checked(RepairConfig, values))
+
+
+def fidelity_config(values: Mapping[str, Any]) -> FidelityConfig:
+    """The checked configuration of the fidelity job from plain values.
+
+    Raises:
+        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+    """
+    return _with_places(checked(FidelityConfig, values))
 
 
 def checked(kind: type[T], values: Mapping[str, Any]) -> T:

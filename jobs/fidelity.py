@@ -1,0 +1,30 @@
+#!/usr/bin/env python
+"""What each way to store features costs: python jobs/fidelity.py source.uri=... model.checkpoint=... [images=8]."""
+
+import sys
+from typing import Any
+
+from embed import with_model
+from job import run_job
+
+
+def measure(values: dict[str, Any], overrides: list[str]) -> None:
+    """Prints the table."""
+    from pipeline.config import fidelity_config
+
+    config = fidelity_config(with_model(values, overrides))
+    from pipeline.exports.fidelity import Bench, fidelity
+    from pipeline.model.build import load_encoder_config
+    from pipeline.model.weights import resolve_weights
+    from pipeline.sources.opening import open_source
+
+    source = open_source(config.source.kind, config.source.uri, config.source.suffixes)
+    encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
+    weights = resolve_weights(config.model.checkpoint, encoder.name)
+    side_px = config.preprocess.side_px or encoder.side_px
+    bench = Bench(encoder, weights, side_px=side_px, precision=config.precision)
+    print(fidelity(bench, source.refs(), config.images).text(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("fidelity", measure))
