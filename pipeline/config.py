@@ -147,6 +147,14 @@ class AbandonConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class DescribeConfig:
+    """Which feature set to describe, and the licence of its images."""
+
+    sink: SinkConfig
+    licence: Annotated[str, Field(min_length=1)] | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class PlaceConfig:
     """Where a feature set or an index is."""
 

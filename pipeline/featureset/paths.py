@@ -1,6 +1,7 @@
 """Where everything lies below a feature set's root; readers follow records, never listings, to data.
 
 featureset.json                     what the numbers mean; written once
+README.md, croissant.json           the set described for people and for tools; derived, and replaced with every seal
 position_encodings/<token>.parquet  one row per stored level
 shards/<run>/<unit>-<token>.parquet one row per image, one shard per unit
 runs/<run>/run.json                 claims the run's number and names its plan
@@ -13,6 +14,8 @@ staging/                            unfinished files of local writers, and the p
 import uuid
 
 FEATURE_SET = "featureset.json"
+CARD = "README.md"
+CROISSANT = "croissant.json"
 RUNS = "runs"
 
 

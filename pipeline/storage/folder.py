@@ -95,6 +95,14 @@ class Folder:
         """
         return self._store.writer(name)
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`, in one step, whatever they were; for what is derived from records alone.
+
+        Raises:
+            StoreUnavailableError, SinkError, AccessDeniedError: it cannot be written.
+        """
+        self._store.replace(name, data)
+
     def delete(self, name: str) -> None:
         """Removes `name` for good; for `jobs/clean.py` alone.
 

@@ -65,6 +65,10 @@ class ReadOnlyStore:
         """Refused."""
         self.require_writable()
 
+    def replace(self, name: str, data: bytes) -> None:  # noqa: ARG002
+        """Refused."""
+        self.require_writable()
+
     def delete(self, name: str) -> None:  # noqa: ARG002
         """Refused."""
         self.require_writable()

@@ -96,6 +96,11 @@ class S3Store:
         with as_sink_error(self.uri):
             self._patiently(name, lambda: self._client.call("delete_object", **self._at(name)))
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`; sending them twice is harmless."""
+        with as_sink_error(self.uri):
+            self._patiently(name, lambda: self._client.call("put_object", **self._at(name), Body=data))
+
     def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
         """Uploads below the prefix that were begun and neither completed nor aborted, in the order of their names."""
         prefix = self._key("")
