@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,9 @@ from pipeline.errors import FeatureSetError
 
 if TYPE_CHECKING:
     import torch
+
+
+LoadPositions = Callable[[], tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,23 @@ class FeatureRow:
         original_size: (height, width) of the image before it was resized, in pixels.
         maps: stored maps from fine to coarse, (C, H, W).
         load_positions: gives the position encodings in the same order.
-        embedding: the pooled vector, (256,) float32, L2-normalised.
+        load_embedding: gives the pooled vector; reads it unless it came along with the maps.
     """
 
     image_id: str
     original_size: tuple[int, int]
     maps: tuple[np.ndarray, ...]
-    load_positions: Callable[[], tuple[np.ndarray, ...]]
-    embedding: np.ndarray
+    load_positions: LoadPositions
+    load_embedding: Callable[[], np.ndarray]
+
+    @cached_property
+    def embedding(self) -> np.ndarray:
+        """The pooled vector, (256,) float32, L2-normalised.
+
+        Raises:
+            FeatureSetError, AccessDeniedError, StoreUnavailableError: it was not read with the maps, and cannot be.
+        """
+        return self.load_embedding()
 
     @property
     def backbone_fpn(self) -> "list[torch.Tensor]":
