@@ -47,7 +47,7 @@ class FeatureRow:
     @property
     def backbone_fpn(self) -> "list[torch.Tensor]":
         """The stored levels from high to low resolution, (C, H, W), in the stored dtype."""
-        return [_tensor(values) for values in self.maps]
+        return [as_tensor(values) for values in self.maps]
 
     @property
     def vision_pos_enc(self) -> "list[torch.Tensor]":
@@ -56,7 +56,7 @@ class FeatureRow:
         Raises:
             FeatureSetError: the stored encodings are missing or damaged.
         """
-        return [_tensor(values) for values in self.load_positions()]
+        return [as_tensor(values) for values in self.load_positions()]
 
     @property
     def vision_features(self) -> "torch.Tensor":
@@ -67,19 +67,20 @@ class FeatureRow:
         """
         if not self.maps:
             raise FeatureSetError("this feature set holds pooled vectors only: row.pooled, or embed with features=fpn")
-        return _tensor(self.maps[-1])
+        return as_tensor(self.maps[-1])
 
     @property
     def pooled(self) -> "torch.Tensor":
         """The pooled vector, (256,) float32, L2-normalised."""
-        return _tensor(self.embedding)
+        return as_tensor(self.embedding)
 
     def __repr__(self) -> str:
         shapes = ", ".join(str(values.shape) for values in self.maps)
         return f"FeatureRow({self.image_id!r}, original_size={self.original_size}, maps: {shapes or 'none'})"
 
 
-def _tensor(values: np.ndarray) -> "torch.Tensor":
+def as_tensor(values: np.ndarray) -> "torch.Tensor":
+    """The values as a tensor, without a copy."""
     import torch
 
     with warnings.catch_warnings():

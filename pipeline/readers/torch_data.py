@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from pipeline.errors import ConfigError
 from pipeline.readers.feature_set import FeatureSet
-from pipeline.readers.row import FeatureRow
+from pipeline.readers.row import FeatureRow, as_tensor
 
 Item = dict[str, Any]
 
@@ -77,7 +77,7 @@ class FeatureStream(IterableDataset[Item]):
         self._features, self._shuffle_seed = features, shuffle_seed
         self._rank, self._world_size = _part(rank, world_size)
         # In shared memory, so that workers that live for several epochs see it change.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of the next pass; on every rank the same."""
@@ -124,7 +124,7 @@ def _share(positions: np.ndarray, number: int, num_shares: int) -> np.ndarray:
 def _item(row: FeatureRow, columns: list[str]) -> Item:
     return {
         "image_id": row.image_id,
-        **dict(zip(columns, row.backbone_fpn, strict=True)),
+        **dict(zip(columns, map(as_tensor, row.maps), strict=True)),
         "pooled": row.pooled,
         "original_size": torch.tensor(row.original_size),
     }
