@@ -82,9 +82,10 @@ class ShardReader:
             ranges = {start: self._read_range(shard, start, end) for start, end in spans}
             source = pa.PythonFile(SparseFile(footer.size_bytes, ranges), mode="r")
         with source:
-            file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
-            # Parquet passes over a name it does not know in silence.
-            return file.read_row_groups(groups, columns, use_threads=self._root.is_local).select(columns)
+            # With pre_buffer Arrow would also read what lies between two columns.
+            file = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True, pre_buffer=False)
+            table = file.read_row_groups(groups, columns, use_threads=self._root.is_local)
+            return table.select(columns)  # Parquet passes over a name it does not know in silence
 
     def _read_footer(self, shard: str) -> _Footer:
         uri, place = self._root.uri_of(shard), pc.index(self._shards["shard"], shard).as_py()
