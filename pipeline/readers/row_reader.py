@@ -30,7 +30,7 @@ class RowReader:
         places: of every row that counts: image_id, original_height, original_width, shard, row.
         maps: the maps to read.
         load_positions: gives their position encodings.
-        is_local: whether shards lie on a disk; then as many rows are read at once as there are cores.
+        is_local: whether shards lie on a disk; then each core checks one row while another comes from the disk.
         is_whole: whether `maps` are all there are; then the pooled vector lies beside them and comes along.
     """
 
@@ -60,7 +60,7 @@ class RowReader:
     @property
     def _num_threads(self) -> int:
         if self._is_local:
-            return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+            return min(2 * len(os.sched_getaffinity(0)), _MOST_THREADS)
         row_bytes = sum(spec.size_bytes for spec in self._maps) or 1
         return max(_FEWEST_THREADS, min(_MOST_THREADS, _AHEAD_BYTES // (2 * row_bytes)))
 
