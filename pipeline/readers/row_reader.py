@@ -15,7 +15,7 @@ from pipeline.readers.row import FeatureRow, LoadPositions
 from pipeline.readers.shard_reader import ShardReader
 from pipeline.storage.spreading import in_threads
 
-# Rows that are read ahead from a store take this much memory, or that of four rows if they are large.
+# Rows that are read ahead take this much memory, or that of four rows if they are large.
 _AHEAD_BYTES = 256 * 2**20
 _MOST_THREADS, _FEWEST_THREADS = 16, 2
 
@@ -59,10 +59,9 @@ class RowReader:
 
     @property
     def _num_threads(self) -> int:
-        if self._is_local:
-            return min(2 * len(os.sched_getaffinity(0)), _MOST_THREADS)
+        most = min(2 * len(os.sched_getaffinity(0)), _MOST_THREADS) if self._is_local else _MOST_THREADS
         row_bytes = sum(spec.size_bytes for spec in self._maps) or 1
-        return max(_FEWEST_THREADS, min(_MOST_THREADS, _AHEAD_BYTES // (2 * row_bytes)))
+        return max(_FEWEST_THREADS, min(most, _AHEAD_BYTES // (2 * row_bytes)))
 
     def _together(self, positions: Iterable[int]) -> Iterator[list[Place]]:
         """What to read at once: with maps every row has a row group of its own, vectors of a shard share one."""

@@ -92,7 +92,7 @@ def _run(root: Folder, record: FeatureSetRecord, number: int, *, sealed_only: bo
         opened = _open_run(root, record, number)
         end = catalog.run_end(root, number)  # it may have ended meanwhile; what an abandoned run committed is nothing
     if isinstance(end, Manifest):
-        _require(root, record, f"run {number}", end.fingerprint)
+        _require_same(record, end.fingerprint, f"run {number} of {root.uri}")
         return SealedRun(root, end)
     return opened if end is None else None
 
@@ -100,13 +100,13 @@ def _run(root: Folder, record: FeatureSetRecord, number: int, *, sealed_only: bo
 def _open_run(root: Folder, record: FeatureSetRecord, number: int) -> OpenRun | None:
     commits = catalog.commit_records(root, number)
     for commit in commits:
-        _require(root, record, f"unit {commit.unit} of run {number}", commit.fingerprint)
+        _require_same(record, commit.fingerprint, f"unit {commit.unit} of run {number} of {root.uri}")
     return OpenRun(catalog.run_record(root, number), commits) if commits else None
 
 
-def _require(root: Folder, record: FeatureSetRecord, what: str, fingerprint: str) -> None:
+def _require_same(record: FeatureSetRecord, fingerprint: str, what: str) -> None:
     if fingerprint != record.fingerprint:
         raise FeatureSetError(
-            f"{what} of {root.uri} is of other settings: its fingerprint is {fingerprint}, that of the feature set "
+            f"{what} is of other settings: its fingerprint is {fingerprint}, that of the feature set "
             f"is {record.fingerprint}"
         )
