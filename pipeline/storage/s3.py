@@ -86,6 +86,10 @@ class S3Store:
         """The bytes of `name` from one offset to before another."""
         return self._patiently(name, lambda: self._client.get(**self._at(name), Range=f"bytes={start}-{end - 1}"))
 
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """The last bytes of `name`."""
+        return self._patiently(name, lambda: self._client.get(**self._at(name), Range=f"bytes=-{num_bytes}"))
+
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`."""
         answer = self._patiently(name, lambda: self._client.call("head_object", **self._at(name)))
