@@ -5,7 +5,7 @@ Run folders and commits are found by listing, but a run exists only by its recor
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -132,23 +132,32 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
 
 
 @contextmanager
-def table_file(root: Folder, file: TableFile) -> Iterator[pq.ParquetFile]:
-    """The open table a record names, for reading in pieces; what is read is checked page by page.
+def parquet_file(root: Folder, name: str) -> Iterator[pq.ParquetFile]:
+    """An open table or shard, for reading in pieces; what is read is checked page by page.
 
     Raises:
         FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
     """
     try:
-        with root.open(file.name) as stream:
+        with root.open(name) as stream:
             yield pq.ParquetFile(stream, page_checksum_verification=True)
     except FileNotFoundError:
-        raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged") from None
+        raise FeatureSetError(f"{root.uri_of(name)} is missing; the feature set is damaged") from None
     except PermissionError as error:
-        raise AccessDeniedError(f"no permission to read {root.uri_of(file.name)}: {error.strerror}") from error
+        raise AccessDeniedError(f"no permission to read {root.uri_of(name)}: {error.strerror}") from error
     except StoreUnavailableError:
         raise
     except DAMAGE as error:
-        raise FeatureSetError(f"{root.uri_of(file.name)} is damaged: {error}") from None
+        raise FeatureSetError(f"{root.uri_of(name)} is damaged: {error}") from None
+
+
+def table_file(root: Folder, file: TableFile) -> AbstractContextManager[pq.ParquetFile]:
+    """The open table a record names.
+
+    Raises:
+        FeatureSetError: as `parquet_file`.
+    """
+    return parquet_file(root, file.name)
 
 
 def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
