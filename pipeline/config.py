@@ -21,6 +21,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+SheetPath = Annotated[str, Field(pattern=r"\.png$")]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -134,6 +135,52 @@ class AbandonConfig:
     run: PositiveInt
 
 
+@dataclass(frozen=True, config=_STRICT)
+class PlaceConfig:
+    """Where a feature set or an index is."""
+
+    uri: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CheckpointConfig:
+    """The weights that a feature set was made with; None where they are random."""
+
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BuildIndexConfig:
+    """Which vectors of which feature set to index, and where to."""
+
+    features: PlaceConfig
+    index: PlaceConfig
+    vectors: Literal["pooled", "grid"] = "pooled"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SearchConfig:
+    """What to search for: an image of the set or a region of it, or another image; and how many to find."""
+
+    index: PlaceConfig
+    model: CheckpointConfig = CheckpointConfig()
+    image_id: str | None = None
+    image: str | None = None
+    region: tuple[float, float, float, float] | None = None
+    k: PositiveInt = 10
+    sheet: SheetPath | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FindDuplicatesConfig:
+    """Which near-duplicates of which feature set to find, and where the table goes."""
+
+    features: PlaceConfig
+    output: Annotated[str, Field(min_length=1)]
+    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.98
+    sheet: SheetPath | None = None
+
+
 J = TypeVar("J", bound=JobConfig)
 
 
@@ -153,6 +200,20 @@ def repair_config(values: Mapping[str, Any]) -> RepairConfig:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
     return _with_places(checked(RepairConfig, values))
+
+
+def search_config(values: Mapping[str, Any]) -> SearchConfig:
+    """The checked configuration of the search job from plain values.
+
+    Raises:
+        ConfigError: names every field that is unknown, missing or of a wrong kind, or what does not go together.
+    """
+    config = checked(SearchConfig, values)
+    if (config.image_id is None) == (config.image is None):
+        raise ConfigError("say what to search for: image_id= (an image of the set) or image= (a path), one of the two")
+    if config.region is not None and config.image_id is None:
+        raise ConfigError("region= needs image_id=: cells are known of the set's own images alone")
+    return config
 
 
 def checked(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -1,5 +1,7 @@
 """From a feature set to an index in a local folder, in two passes: one for samples, one for everything."""
 
+import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,9 +10,9 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.exports.image_table import COLUMNS, write_images
 from pipeline.exports.index_record import IMAGES, RECORD, IndexRecord
-from pipeline.exports.lists import ListWriter, train_lists
+from pipeline.exports.lists import Lists, ListWriter, train_lists
 from pipeline.exports.local_output import local_path, replacing
-from pipeline.exports.recall import Effort, ExactNeighbours, measured_effort
+from pipeline.exports.recall import ExactNeighbours, measured_effort
 from pipeline.exports.vectors import Kind, Vectors, vectors_of
 from pipeline.exports.visible import VisibleRows
 
@@ -43,7 +45,8 @@ def build_index(features_uri: str, index_uri: str, kind: Kind = "pooled") -> Ind
         raise ConfigError(f"{rows.root.uri} holds no features of any image, so there is nothing to index")
     with replacing(path) as folder:
         folder.mkdir()
-        effort, num_lists = fill(folder, vectors)
+        lists, sample = fill(folder, vectors)
+        effort = measured_effort(lists, sample.queries, sample.own, exact=sample.exact)
         write_images(folder / IMAGES, rows.batches(COLUMNS))
         record = IndexRecord(
             kind=kind,
@@ -55,7 +58,7 @@ def build_index(features_uri: str, index_uri: str, kind: Kind = "pooled") -> Ind
             num_vectors=len(vectors),
             dimension=vectors.dimension,
             grid_side=vectors.grid_side,
-            num_lists=num_lists,
+            num_lists=lists.num_lists,
             num_probes=effort.num_probes,
             recall=effort.recall,
             num_queries=effort.num_queries,
@@ -65,32 +68,38 @@ def build_index(features_uri: str, index_uri: str, kind: Kind = "pooled") -> Ind
     return record
 
 
-def fill(folder: Path, vectors: Vectors) -> tuple[Effort, int]:
-    """Writes the lists of all vectors to a folder; gives the effort that searching them takes, and their number."""
+@dataclass(frozen=True)
+class Sample:
+    """Vectors of the set to measure with, (Q, D) float32, their numbers (Q,), and their true neighbours."""
+
+    queries: np.ndarray
+    own: np.ndarray
+    exact: ExactNeighbours
+
+
+def fill(folder: Path, vectors: Vectors) -> tuple[Lists, Sample]:
+    """Writes the lists of all vectors to a folder; the sample says what a search of them should find."""
     num_vectors, num_lists = len(vectors), _num_lists(len(vectors))
     chance = np.random.default_rng(0)
     own = np.sort(chance.choice(num_vectors, min(_NUM_QUERIES, num_vectors), replace=False))
     of_lists = np.sort(chance.choice(num_vectors, min(_SAMPLE_PER_LIST * num_lists, num_vectors), replace=False))
     together = np.union1d(own, of_lists)
-    sample = _gather(vectors, together)
-    queries = sample[np.searchsorted(together, own)]
-    writer = ListWriter(train_lists(sample[np.searchsorted(together, of_lists)], num_lists), folder)
-    del sample
+    drawn = _gather(vectors, together)
+    queries = drawn[np.searchsorted(together, own)]
+    writer = ListWriter(train_lists(drawn[np.searchsorted(together, of_lists)], num_lists), folder)
+    del drawn
     exact = ExactNeighbours(queries, own, num_vectors)
     for batch in vectors.batches():
         writer.add(batch)
         exact.add(batch)
-    lists = writer.finish()
-    if num_vectors == 1:
-        return Effort(1, 1.0, 0), num_lists
-    return measured_effort(lists, queries, own, exact=exact), num_lists
+    return writer.finish(), Sample(queries, own, exact)
 
 
 def _num_lists(num_vectors: int) -> int:
-    """One for few vectors; else about twice the square root, so that choosing lists costs as little as searching one."""
+    """One for few vectors; else about twice the square root, so that choosing lists costs what searching one does."""
     if num_vectors < _MIN_TO_CUT:
         return 1
-    return min(2 ** round(np.log2(2 * np.sqrt(num_vectors))), _MAX_LISTS)
+    return min(1 << round(math.log2(2 * math.sqrt(num_vectors))), _MAX_LISTS)
 
 
 def _gather(vectors: Vectors, numbers: np.ndarray) -> np.ndarray:

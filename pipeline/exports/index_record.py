@@ -42,13 +42,13 @@ class IndexRecord(Record):
     num_queries: int
     built_at: str
 
-    @property
-    def random_weights(self) -> str | None:
-        """The warning that belongs to vectors of an untrained encoder; None for trained ones."""
-        weights = self.settings["weights"]
-        if weights["kind"] != "random":
-            return None
-        return f"RANDOM WEIGHTS (seed {weights['seed']}, untrained): similarities mean nothing"
+
+def random_weights(settings: dict[str, Any]) -> str | None:
+    """The warning that belongs to vectors of an untrained encoder; None for trained ones."""
+    weights = settings["weights"]
+    if weights["kind"] != "random":
+        return None
+    return f"RANDOM WEIGHTS (seed {weights['seed']}, untrained): similarities mean nothing"
 
 
 def check_current(record: IndexRecord) -> None:
@@ -70,8 +70,8 @@ def check_current(record: IndexRecord) -> None:
     run = max((manifest.run for manifest in catalog.sealed_runs(root)), default=record.run)
     if run > record.run:
         logger.warning(
-            "the index is older than its features: it was built after run %d, and %s has run %d now; build it again with "
-            "jobs/build_index.py to search all of them",
+            "the index is older than its features: it was built after run %d, and %s has run %d now; "
+            "build it again with jobs/build_index.py to search all of them",
             record.run,
             root.uri,
             run,

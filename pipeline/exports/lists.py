@@ -34,7 +34,7 @@ def train_lists(sample: np.ndarray, num_lists: int) -> faiss.IndexIVFScalarQuant
     dimension = sample.shape[1]
     centres = faiss.IndexFlatIP(dimension)
     kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    lists = faiss.IndexIVFScalarQuantizer(centres, dimension, num_lists, kind, metric, False)  # noqa: FBT003
+    lists = faiss.IndexIVFScalarQuantizer(centres, dimension, num_lists, kind, metric, False)
     lists.own_fields = True
     centres.this.disown()
     lists.cp.niter, lists.cp.spherical, lists.cp.min_points_per_centroid = 10, True, 1
@@ -78,7 +78,7 @@ class ListWriter:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """faiss tells what it does to its files on standard output, which is where a job's answer goes."""
+    """Sends standard output, where a job's answer goes, nowhere: faiss tells there what it does to its files."""
     sys.stdout.flush()
     kept = os.dup(1)
     try:
@@ -174,4 +174,4 @@ class Lists:
         """A view of a list's vectors, (N, D) float16."""
         size = self._inverted.list_size(list_number)
         data = faiss.rev_swig_ptr(self._inverted.get_codes(list_number), size * self._inverted.code_size)
-        return data.view(np.float16).reshape(size, -1)
+        return np.frombuffer(data, np.float16).reshape(size, -1)

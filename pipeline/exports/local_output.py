@@ -16,7 +16,9 @@ def local_path(uri: str, field: str) -> Path:
         ConfigError: it is on no local disk.
     """
     if "://" in uri and not uri.startswith("file://"):
-        raise ConfigError(f"{field}={uri} is not on local disk, where it has to be: give a path; features may be remote")
+        raise ConfigError(
+            f"{field}={uri} is not on local disk, where it has to be: give a path; features may be remote"
+        )
     return Path(uri.removeprefix("file://")).expanduser().absolute()
 
 

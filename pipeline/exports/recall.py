@@ -23,7 +23,7 @@ class ExactNeighbours:
     Args:
         queries: (Q, D) float32.
         numbers: theirs, (Q,).
-        num_vectors: of the set; at least two.
+        num_vectors: of the set.
     """
 
     def __init__(self, queries: np.ndarray, numbers: np.ndarray, num_vectors: int) -> None:
@@ -65,6 +65,8 @@ def measured_effort(lists: Lists, queries: np.ndarray, own: np.ndarray, *, exact
         own: their numbers, (Q,).
         exact: what is to be found.
     """
+    if len(lists) == 1:
+        return Effort(1, 1.0, 0)
     similarities, numbers = exact.found()
     num_probes = _enough(lists.ranks(queries, numbers), lists.num_lists)
     while True:

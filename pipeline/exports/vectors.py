@@ -23,7 +23,10 @@ _CELLS_AT_ONCE = 16_384
 class Vectors(Protocol):
     """L2-normalised vectors in a fixed order; `grid_side` cells to a side of an image, None for one an image."""
 
-    grid_side: int | None
+    @property
+    def grid_side(self) -> int | None:
+        """Cells to a side of an image."""
+        ...
 
     @property
     def dimension(self) -> int:
@@ -51,7 +54,7 @@ def vectors_of(kind: Kind, rows: VisibleRows) -> Vectors:
 class PooledVectors:
     """The pooled vector of each image."""
 
-    grid_side = None
+    grid_side: int | None = None
 
     def __init__(self, rows: VisibleRows) -> None:
         self._rows = rows
@@ -82,7 +85,8 @@ class GridVectors:
     def __init__(self, rows: VisibleRows) -> None:
         self._rows = rows
         self._spec = _grid_spec(rows)
-        self.grid_side = self._spec.shape_chw[1]
+        self.grid_side: int | None = self._spec.shape_chw[1]
+        self._num_cells = self._spec.shape_chw[1] ** 2
 
     @property
     def dimension(self) -> int:
@@ -91,7 +95,7 @@ class GridVectors:
 
     def __len__(self) -> int:
         """Cells of all images."""
-        return len(self._rows) * self.grid_side**2
+        return len(self._rows) * self._num_cells
 
     def batches(self) -> Iterator[np.ndarray]:
         """All vectors, (N, D) float32; of the shards, the grid is the only column that is read.
@@ -119,7 +123,7 @@ class GridVectors:
 
     def _shards(self) -> Iterator[tuple[str, list[int]]]:
         """Each shard with its rows that count; the index has a shard's rows one after another."""
-        shard, rows = "", []
+        shard, rows = "", list[int]()
         for batch in self._rows.batches(["shard", "row"]):
             for name, row in zip(batch["shard"].to_pylist(), batch["row"].to_pylist(), strict=True):
                 if name != shard:

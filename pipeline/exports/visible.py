@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.featureset import catalog
-from pipeline.featureset.records import FeatureSetRecord, Manifest
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
 
@@ -30,8 +29,8 @@ class VisibleRows:
         record = catalog.feature_set_record(self.root)
         if record is None:
             raise ConfigError(f"{self.root.uri} holds no feature set (there is no featureset.json); mend features.uri")
-        self.record: FeatureSetRecord = record
-        self._manifests: list[Manifest] = catalog.sealed_runs(self.root)
+        self.record = record
+        self._manifests = catalog.sealed_runs(self.root)
         if not self._manifests:
             raise ConfigError(f"{self.root.uri} is not sealed yet: run the command that writes it again until it is")
         tables = [table for manifest in self._manifests for table in (manifest.index, manifest.quarantine)]
