@@ -19,8 +19,8 @@ _FOUND_SHARE = 0.99
 _MIN_PAIRS = 100
 _ROWS_AT_ONCE = 4096
 _MAX_PAIRS = 5_000_000
-# float16 moves a similarity by so much at most.
-_ROUNDING = 5e-5
+# float16 moves a similarity by about so much.
+_ROUNDING = 2e-5
 
 
 def probes_for(lists: Lists, sample: Sample, min_similarity: float) -> int:
@@ -63,13 +63,24 @@ def group_numbers(lists: Lists, num_probes: int, min_similarity: float) -> np.nd
 
 def _pairs(lists: Lists, num_probes: int, min_similarity: float) -> Iterator[np.ndarray]:
     """Neighbours above the similarity, (P, 2) vector numbers; list by list, for they are neighbours on disk too."""
+    lengths = _lengths(lists)
     for number in range(lists.num_lists):
         own, vectors = lists.members(number)
         for start in range(0, len(own), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             similarities, numbers = lists.search(vectors[part], min(_NUM_NEIGHBOURS, len(lists)), num_probes)
+            similarities /= lengths[own[part, None]] * lengths[numbers]
             near = (similarities >= min_similarity - _ROUNDING) & (numbers >= 0) & (numbers != own[part, None])
             yield np.stack([np.broadcast_to(own[part, None], numbers.shape)[near], numbers[near]], axis=1)
+
+
+def _lengths(lists: Lists) -> np.ndarray:
+    """The lengths of all vectors, (N,) float32: near one, but in float16 not near enough to tell copies."""
+    lengths = np.empty(len(lists), np.float32)
+    for number in range(lists.num_lists):
+        own, vectors = lists.members(number)
+        lengths[own] = np.linalg.norm(vectors, axis=1)
+    return lengths
 
 
 def _merged(labels: np.ndarray, pairs: list[np.ndarray]) -> np.ndarray:
@@ -77,7 +88,7 @@ def _merged(labels: np.ndarray, pairs: list[np.ndarray]) -> np.ndarray:
     joined = np.concatenate([np.empty((0, 2), np.int64), *pairs])
     every = np.concatenate([joined, np.stack([np.arange(len(labels)), labels], axis=1)])
     shape = (len(labels), len(labels))
-    graph = coo_array((np.ones(len(every), np.int8), (every[:, 0], every[:, 1])), shape=shape)
+    graph = coo_array((np.ones(len(every), np.int32), (every[:, 0], every[:, 1])), shape=shape)
     _, components = connected_components(graph, directed=False)
     firsts = np.full(components.max() + 1, len(labels))
     np.minimum.at(firsts, components, np.arange(len(labels)))

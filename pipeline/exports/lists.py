@@ -43,10 +43,16 @@ def train_lists(sample: np.ndarray, num_lists: int) -> faiss.IndexIVFScalarQuant
 
 
 class ListWriter:
-    """Fills trained lists in a folder, out of core: whole parts go to disk and are merged there."""
+    """Fills trained lists in a folder, out of core: whole parts go to disk and are merged there.
 
-    def __init__(self, trained: faiss.IndexIVFScalarQuantizer, folder: Path) -> None:
-        self._lists, self._folder = trained, folder
+    Args:
+        trained: empty lists; not to be used any more by others.
+        folder: that they are written to.
+        vectors_per_part: how many are held in memory, about.
+    """
+
+    def __init__(self, trained: faiss.IndexIVFScalarQuantizer, folder: Path, vectors_per_part: int = _PART) -> None:
+        self._lists, self._folder, self._vectors_per_part = trained, folder, vectors_per_part
         self._parts: list[Path] = []
         self._num_vectors = 0
 
@@ -55,7 +61,7 @@ class ListWriter:
         numbers = np.arange(self._num_vectors, self._num_vectors + len(vectors))
         self._lists.add_with_ids(np.ascontiguousarray(vectors), numbers)
         self._num_vectors += len(vectors)
-        if self._lists.ntotal >= _PART:
+        if self._lists.ntotal >= self._vectors_per_part:
             self._write_part()
 
     def finish(self) -> "Lists":
@@ -162,7 +168,7 @@ class Lists:
             (Q, k) int64.
         """
         holders = (self._places[numbers] >> _OFFSET_BITS).astype(np.int64)
-        ranks = np.empty_like(holders)
+        ranks = np.empty(numbers.shape, np.int64)
         for query, vector in enumerate(queries):
             _, order = self._lists.quantizer.search(vector[None], self.num_lists)
             rank = np.empty(self.num_lists, np.int64)
@@ -174,4 +180,4 @@ class Lists:
         """A view of a list's vectors, (N, D) float16."""
         size = self._inverted.list_size(list_number)
         data = faiss.rev_swig_ptr(self._inverted.get_codes(list_number), size * self._inverted.code_size)
-        return np.frombuffer(data, np.float16).reshape(size, -1)
+        return np.asarray(data.view(np.float16).reshape(size, -1))

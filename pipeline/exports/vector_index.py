@@ -68,12 +68,22 @@ class VectorIndex:
         cells, total = self.cells_per_image, len(self._lists)
         wanted = min(k + 1 if cells == 1 else (k + 1) * _CELLS_PER_IMAGE, total)
         while True:
-            similarities, numbers = self._lists.search(query[None], wanted, self.record.num_probes)
-            best: dict[int, tuple[float, int, int]] = {}
-            for similarity, number in zip(similarities[0].tolist(), numbers[0].tolist(), strict=True):
-                row, cell = divmod(number, cells)
-                if number >= 0 and row != leave_out and row not in best:
-                    best[row] = (similarity, row, cell)
-            if len(best) >= k or wanted == total or numbers[0, -1] < 0:
-                return list(best.values())[:k]
+            _, (numbers,) = self._lists.search(query[None], wanted, self.record.num_probes)
+            best: dict[int, int] = {}
+            for number in numbers[numbers >= 0].tolist():
+                if number // cells != leave_out:
+                    best.setdefault(number // cells, number)
+            if len(best) >= k or wanted == total or numbers[-1] < 0:
+                return self._hits(query, list(best.values())[:k])
             wanted = min(4 * wanted, total)
+
+    def _hits(self, query: np.ndarray, numbers: list[int]) -> list[tuple[float, int, int]]:
+        """Similarities computed anew: lengths in float16 are not near enough to one to call a copy a copy."""
+        if not numbers:
+            return []
+        vectors = self._lists.vectors(np.array(numbers))
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        similarities = np.clip(vectors @ query / lengths, -1, 1).tolist()
+        return [
+            (each, *divmod(number, self.cells_per_image)) for each, number in zip(similarities, numbers, strict=True)
+        ]
