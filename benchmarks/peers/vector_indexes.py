@@ -45,7 +45,7 @@ def usearch(folder: Path) -> tuple[Search, list[int]]:
 
 
 def lancedb(folder: Path) -> tuple[Search, list[int]]:
-    """IVF with product quantisation, ten times as many candidates rescored; effort is the number of lists."""
+    """IVF with product quantisation, fifty times as many candidates rescored; effort is the number of lists."""
     import lancedb as lance
     import pyarrow as pa
     from lancedb.index import IvfPq
@@ -68,7 +68,7 @@ def lancedb(folder: Path) -> tuple[Search, list[int]]:
     )
 
     def one(query: np.ndarray, effort: int) -> list[int]:
-        found = table.search(query).distance_type("dot").nprobes(effort).refine_factor(10).limit(K)
+        found = table.search(query).distance_type("dot").nprobes(effort).refine_factor(50).limit(K)
         numbers: list[int] = found.select(["number", "_distance"]).to_arrow()["number"].to_pylist()
         return numbers
 

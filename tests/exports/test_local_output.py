@@ -36,13 +36,13 @@ def test_what_was_there_is_replaced_and_stays_when_the_block_fails(tmp_path: Pat
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(SinkError, match="cannot write .*file/below"), replacing(tmp_path / "file/below"):
+    with pytest.raises(SinkError, match=r"cannot write .*file/below"), replacing(tmp_path / "file/below"):
         pass
     (tmp_path / "locked").mkdir(mode=0o755)
     tmp_path.chmod(0o755)
-    with without_privileges(), pytest.raises(AccessDeniedError, match="no permission to write"):
-        with replacing(tmp_path / "locked/file"):
-            pass
+    denied = pytest.raises(AccessDeniedError, match="no permission to write")
+    with without_privileges(), denied, replacing(tmp_path / "locked/file"):
+        pass
 
 
 def test_a_path_is_local_or_refused():

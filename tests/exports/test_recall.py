@@ -25,7 +25,7 @@ def lists_of(vectors: np.ndarray, folder: Path, num_lists: int = 64) -> Lists:
     return writer.finish()
 
 
-def test_exact_neighbours_are_those_of_a_plain_product(tmp_path: Path):
+def test_exact_neighbours_are_those_of_a_plain_product():
     vectors = gaussian(3000)
     similarities, numbers = exact_of(vectors, np.array([5, 2999])).found()
     products = vectors[[5, 2999]] @ vectors.T

@@ -69,7 +69,7 @@ def test_a_file_finds_itself_in_the_set_first(make_photos, tmp_path: Path):
         assert sorted(ids_of(found)) == ids
 
 
-def test_files_that_are_no_images_are_refused(index: VectorIndex, make_photos, tmp_path: Path):
+def test_files_that_are_no_images_are_refused(make_photos, tmp_path: Path):
     made = embedded_photos(tmp_path / "debug", tmp_path, make_photos(tmp_path, 1))
     build_index(made.uri, str(tmp_path / "debug_index"))
     debug = VectorIndex(str(tmp_path / "debug_index"))

@@ -74,6 +74,6 @@ def test_what_cannot_be_read_is_a_grey_tile_that_says_so(blue: str, tmp_path: Pa
         assert (tile < 100).all(axis=2).any(), "words"
 
 
-def test_a_sheet_that_cannot_be_written_is_named(blue: str, tmp_path: Path):
+def test_a_sheet_that_cannot_be_written_is_named(blue: str):
     with pytest.raises(SinkError, match="cannot write"):
         write_sheet(Path(blue) / "sheet.png", [Tile(blue, ("", ""))])

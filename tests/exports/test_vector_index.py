@@ -60,6 +60,7 @@ def test_no_index_and_a_damaged_one_are_named(index: VectorIndex, tmp_path: Path
 
 
 def test_files_of_two_indexes_do_not_pass_for_one(index: VectorIndex, small: VectorSet, tmp_path: Path):
+    assert len(index.images) == 29
     small.embed_vectors(["new.jpg"], gaussian(1))
     build_index(small.uri, str(tmp_path / "other"))
     (tmp_path / "other/images.parquet").replace(tmp_path / "index/images.parquet")
