@@ -15,7 +15,7 @@ from pipeline.exports.lists import Lists
 
 # Of a vector; copies of one image by the thousand still hang together, since ties go to the same ones.
 _NUM_NEIGHBOURS = 32
-_FOUND_SHARE = 0.99
+_FOUND_SHARE = 0.998
 _MIN_PAIRS = 100
 _ROWS_AT_ONCE = 4096
 _MAX_PAIRS = 5_000_000

@@ -18,8 +18,8 @@ from faiss.contrib.ondisk import merge_ondisk
 _LISTS = "lists.faiss"
 _DATA = "lists.ivfdata"
 _PLACES = "places.npy"
-# 512 MB of float16 vectors of 256 numbers: what filling holds in memory.
-_PART = 2**20
+# 256 MB of float16 vectors of 256 numbers: what filling holds in memory, or twice that.
+_PART = 2**19
 _OFFSET_BITS = np.uint64(32)
 _OFFSET_MASK = np.uint64(2**32 - 1)
 
@@ -79,7 +79,10 @@ class ListWriter:
     def _write_part(self) -> None:
         self._parts.append(self._folder / f"part-{len(self._parts)}.faiss")
         faiss.write_index(self._lists, str(self._parts[-1]))
-        self._lists.reset()
+        empty = faiss.ArrayInvertedLists(self._lists.nlist, self._lists.code_size)
+        self._lists.replace_invlists(empty, True)
+        empty.this.disown()
+        self._lists.ntotal = 0
 
 
 @contextmanager
@@ -120,6 +123,7 @@ class Lists:
         with _silence():
             self._lists = faiss.read_index(str(folder / _LISTS), flags)
         self._inverted = faiss.downcast_InvertedLists(self._lists.invlists)
+        self._inverted.prefetch_nthread = 0  # starting 32 threads takes longer than the search
         self._places = np.load(folder / _PLACES, mmap_mode="r")
         self.num_lists: int = self._lists.nlist
 
