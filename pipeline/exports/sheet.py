@@ -12,6 +12,7 @@ from pipeline.preprocessing.decode import decode
 from pipeline.storage.reading import read_uri
 
 Box = tuple[int, int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 TILE_PX = 192
 MARGIN_PX = 8
@@ -59,7 +60,7 @@ def _drawn(tiles: Sequence[Tile | None], title: str | None) -> Image.Image:
     sheet = Image.new("RGB", sheet_size(len(tiles), has_title=title is not None), _WHITE)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     if title is not None:
-        draw.text((MARGIN_PX, MARGIN_PX), _shortened(title, draw, font, sheet.width - 2 * MARGIN_PX), _RED, font)
+        draw.text((MARGIN_PX, MARGIN_PX), _shortened(title, draw, font, px=sheet.width - 2 * MARGIN_PX), _RED, font)
     top = MARGIN_PX if title is None else LINE_PX + 2 * MARGIN_PX
     for number, tile in enumerate(tiles):
         if tile is None:
@@ -68,7 +69,7 @@ def _drawn(tiles: Sequence[Tile | None], title: str | None) -> Image.Image:
         x, y = MARGIN_PX + column * (TILE_PX + MARGIN_PX), top + row * _row_px()
         sheet.paste(_thumbnail(tile), (x, y))
         for line, text in enumerate(tile.caption):
-            shown = _shortened(text, draw, font, TILE_PX)
+            shown = _shortened(text, draw, font, px=TILE_PX)
             draw.text((x, y + TILE_PX + line * LINE_PX + 1), shown, _BLACK, font)
     return sheet
 
@@ -98,9 +99,7 @@ def _unreadable() -> Image.Image:
     return tile
 
 
-def _shortened(
-    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, px: int
-) -> str:
+def _shortened(text: str, draw: ImageDraw.ImageDraw, font: Font, *, px: int) -> str:
     """The text, or its end behind dots where it is too long: ids that share a folder differ in their ends."""
     if draw.textlength(text, font) <= px:
         return text
