@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import AccessDeniedError, ConfigError, StoreUnavailableError
 from pipeline.exports.vectors import Kind
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Record
@@ -11,6 +11,9 @@ from pipeline.storage.folder import Folder
 
 RECORD = "index.json"
 IMAGES = "images.parquet"
+
+# A search does without the features, so it does not wait long for them.
+_PATIENCE_S = 3.0
 
 logger = logging.getLogger("pipeline")
 
@@ -57,10 +60,16 @@ def check_current(record: IndexRecord) -> None:
     Raises:
         ConfigError: at its URI there are other features now.
     """
-    root = Folder(record.features_uri)
+    try:
+        _compare(record, Folder(record.features_uri, _PATIENCE_S))
+    except (StoreUnavailableError, AccessDeniedError) as error:
+        logger.warning("whether the index is up to date is not known: %s", error)
+
+
+def _compare(record: IndexRecord, root: Folder) -> None:
     standing = catalog.feature_set_record(root)
     if standing is None:
-        logger.warning("%s is not there any more: whether the index is up to date is not known", record.features_uri)
+        logger.warning("whether the index is up to date is not known: there are no features at %s any more", root.uri)
         return
     if standing.fingerprint != record.fingerprint:
         raise ConfigError(

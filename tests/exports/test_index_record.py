@@ -43,7 +43,17 @@ def test_features_that_are_gone_leave_an_index_that_searches(index: VectorIndex,
     shutil.rmtree(small.uri)
     with caplog.at_level(logging.WARNING, "pipeline"):
         check_current(index.record)
-    assert "is not there any more" in caplog.text
+    assert f"is not known: there are no features at {small.uri} any more" in caplog.text
+
+
+@pytest.mark.usefixtures("other_clients")
+def test_a_store_that_does_not_answer_is_not_waited_for(index: VectorIndex, caplog, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        check_current(index.record.model_copy(update={"features_uri": "s3://bucket/features"}))
+    assert "whether the index is up to date is not known: s3://bucket/features" in caplog.text
 
 
 def test_random_weights_are_called_random():
