@@ -29,6 +29,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+SheetPath = Annotated[str, Field(pattern=r"\.png$")]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -191,6 +192,38 @@ class FidelityConfig:
     images: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
 
 
+@dataclass(frozen=True, config=_STRICT)
+class BuildIndexConfig:
+    """Which vectors of which feature set to index, and where to."""
+
+    features: PlaceConfig
+    index: PlaceConfig
+    vectors: Literal["pooled", "grid"] = "pooled"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SearchConfig:
+    """What to search for: an image of the set or a region of it, or another image; and how many to find."""
+
+    index: PlaceConfig
+    model: CheckpointConfig = CheckpointConfig()
+    image_id: str | None = None
+    image: str | None = None
+    region: tuple[float, float, float, float] | None = None
+    k: PositiveInt = 10
+    sheet: SheetPath | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FindDuplicatesConfig:
+    """Which near-duplicates of which feature set to find, and where the table goes."""
+
+    features: PlaceConfig
+    output: Annotated[str, Field(min_length=1)]
+    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.98
+    sheet: SheetPath | None = None
+
+
 J = TypeVar("J", bound=JobConfig | FidelityConfig)
 
 
@@ -198,27 +231,32 @@ def job_config(values: Mapping[str, Any]) -> JobConfig:
     """The checked configuration of the embed job from plain values.
 
     Raises:
-        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+        ConfigError: as `checked_job`.
     """
-    return _with_places(checked(JobConfig, values))
+    return checked_job(values, JobConfig)
 
 
-def repair_config(values: Mapping[str, Any]) -> RepairConfig:
-    """The checked configuration of the repair job from plain values.
+def checked_job(values: Mapping[str, Any], kind: type[J]) -> J:
+    """The checked configuration of a job that takes images and a model from plain values.
 
     Raises:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
-    return _with_places(checked(RepairConfig, values))
+    return _with_places(checked(kind, values))
 
 
-def fidelity_config(values: Mapping[str, Any]) -> FidelityConfig:
-    """The checked configuration of the fidelity job from plain values.
+def search_config(values: Mapping[str, Any]) -> SearchConfig:
+    """The checked configuration of the search job from plain values.
 
     Raises:
-        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+        ConfigError: names every field that is unknown, missing or of a wrong kind, or what does not go together.
     """
-    return _with_places(checked(FidelityConfig, values))
+    config = checked(SearchConfig, values)
+    if (config.image_id is None) == (config.image is None):
+        raise ConfigError("say what to search for: image_id= (an image of the set) or image= (a path), one of the two")
+    if config.region is not None and config.image_id is None:
+        raise ConfigError("region= needs image_id=: cells are known of the set's own images alone")
+    return config
 
 
 def checked(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.featureset.schema import MapSpec
+from pipeline.featureset.maps import MapSpec
 from tests.conftest import REPOSITORY
 from tests.small_set import COARSE, FINE, SmallSet, map_values
 
