@@ -13,13 +13,15 @@ sys.path.insert(0, str(REPOSITORY / "jobs"))
 from embed import with_model  # noqa: E402
 from job import compose_values, model_overrides  # noqa: E402
 
-from pipeline.config import (  # noqa: E402
+from pipeline.config import (
     AbandonConfig,
     BuildIndexConfig,
     CleanConfig,
     FindDuplicatesConfig,
+    RepairConfig,
     VerifyConfig,
     checked,
+    checked_job,
     job_config,
     search_config,
 )
