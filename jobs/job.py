@@ -19,7 +19,8 @@ from pipeline.execution.stopping import stop_on_sigterm
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
-_TEXTS = frozenset({"source.uri", "sink.uri", "model.config", "model.checkpoint", "execution.ray_address"})
+# Paths, URIs and ids, by field or by the last part of it.
+_TEXTS = frozenset({"uri", "model.config", "model.checkpoint", "ray_address", "image_id", "image", "output", "sheet"})
 _OF_ENCODER = re.compile(r"[+~]*model\.(?!(?:checkpoint|config)\b)")
 
 Job = Callable[[dict[str, Any], list[str]], None]
@@ -84,7 +85,7 @@ def model_overrides(overrides: list[str]) -> tuple[str, ...]:
 def _quoted(override: str) -> str:
     """The override with a path or URI in quotes, so that no character of it means anything to Hydra."""
     field, _, value = override.partition("=")
-    if field.lstrip("+") not in _TEXTS or value in ("", "null") or value[0] in "'\"":
+    if not {field.lstrip("+"), field.rpartition(".")[2]} & _TEXTS or value in ("", "null") or value[0] in "'\"":
         return override
     # Hydra reads a backslash as one unless a quote follows the run of them.
     escaped = re.sub(r'(\\*)("|$)', lambda run: run[1] * 2 + ('\\"' if run[2] else ""), value)

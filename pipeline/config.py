@@ -148,7 +148,7 @@ class AbandonConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class PlaceConfig:
-    """Where a feature set or an index is."""
+    """Where a feature set, an index or an export is."""
 
     uri: Annotated[str, Field(min_length=1)]
 
@@ -170,6 +170,14 @@ class SegmentConfig:
     point: Points
     background: Points = ()
     model: CheckpointConfig = CheckpointConfig()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ExportFeastConfig:
+    """Which feature set to export, and the local folder where the export is kept."""
+
+    features: PlaceConfig
+    export: PlaceConfig
 
 
 @dataclass(frozen=True, config=_STRICT)
