@@ -43,7 +43,7 @@ def historical(store: FeatureStore, asked: list[tuple[str, str]]) -> dict[str, A
 
 
 def search(store: FeatureStore, vector: list[float], *, load_sqlite_vec: bool) -> dict[str, Any]:
-    """The nearest images; the error's text where Feast cannot search.
+    """The nearest images, without their vectors, whose bytes Feast would give as numbers; or why it cannot search.
 
     Under Python 3.10 Feast loads sqlite-vec into its connection; elsewhere it has to be done for it.
     """
@@ -54,9 +54,7 @@ def search(store: FeatureStore, vector: list[float], *, load_sqlite_vec: bool) -
         connection.enable_load_extension(True)
         sqlite_vec.load(connection)
     try:
-        found = store.retrieve_online_documents_v2(
-            features=["image_features:uri", "image_features:embedding"], query=vector, top_k=2
-        )
+        found = store.retrieve_online_documents_v2(features=["image_features:uri"], query=vector, top_k=2)
     except Exception as error:  # noqa: BLE001  reported to the test
         return {"error": f"{type(error).__name__}: {error}"}
     return found.to_dict()

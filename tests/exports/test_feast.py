@@ -93,13 +93,12 @@ def test_feast_serves_the_newest_vectors_and_the_old_ones_as_of_then(small: Smal
     newest, *before = np.float32(said["historical"]["embedding"])
     np.testing.assert_array_equal(newest, pooled_values("a.jpg", "2"))
     np.testing.assert_array_equal(before, [pooled_values("a.jpg")] * 2)
-    # Feast gives the nearest images in no order, with their distances.
-    found = said["search"]
-    places = np.argsort(found["distance"])
-    nearest = sorted(vectors, key=lambda vector: float(np.linalg.norm(vector - query)))[:2]
-    np.testing.assert_array_equal(np.float32(found["embedding"])[places], nearest)
-    np.testing.assert_allclose(np.sort(found["distance"]), [0, np.linalg.norm(nearest[1] - query)], rtol=1e-6)
-    assert found["uri"][places[0]] == "/data/photos/b.jpg"
+    found = sorted(zip(said["search"]["distance"], said["search"]["uri"], strict=True))  # Feast gives them in no order
+    distances = np.linalg.norm(np.float32(vectors) - query, axis=1)
+    order = np.argsort(distances)[:2]
+    assert [uri for _, uri in found] == [f"/data/photos/{'abc'[place]}.jpg" for place in order]
+    assert found[0][1] == "/data/photos/b.jpg"
+    np.testing.assert_allclose([distance for distance, _ in found], distances[order], rtol=1e-5, atol=1e-6)
 
 
 def test_a_run_is_a_file_of_its_images_and_its_time(small: SmallSet, folder: Path):
