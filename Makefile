@@ -13,7 +13,7 @@ ARGS ?= $(SAMPLE)
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
-test: .venv/test.stamp .venv-sam2/stamp lint
+test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp lint
 	$(BIN)/python -m pytest -n 4 -m "not cluster and not drill"
 	$(BIN)/python -m pytest -n 2 -m drill
 	$(BIN)/python -m pytest -m cluster
@@ -34,6 +34,13 @@ bench: .venv/test.stamp .venv-peers/stamp
 .venv-sam2/stamp: tests/readers/sam2_requirements.txt .venv/test.stamp
 	@rm -rf .venv-sam2
 	@SAM2_BUILD_CUDA=0 $(PIP) install --no-deps --no-build-isolation --target .venv-sam2 --requirement $<
+	@touch $@
+
+# Feast wants an older pandas.
+.venv-feast/stamp: tests/exports/feast_requirements.txt
+	@rm -rf .venv-feast
+	$(PYTHON) -m venv .venv-feast
+	.venv-feast/bin/python -m pip install --quiet --quiet --requirement $<
 	@touch $@
 
 lint: .venv/test.stamp
@@ -69,4 +76,4 @@ pins:
 	rm -rf .venv-pins
 
 clean:
-	rm -rf .venv .venv-pins .venv-peers .venv-sam2 build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -9,7 +9,8 @@ from job import run_job
 
 def build_index(values: dict[str, Any], _overrides: list[str]) -> None:
     """Builds it and prints how well it searches."""
-    from pipeline.config import BuildIndexConfig, checked
+    from pipeline.config import checked
+    from pipeline.export_config import BuildIndexConfig
     from pipeline.exports.building import build_index as build
     from pipeline.exports.index_record import random_weights
     from pipeline.exports.recall import K

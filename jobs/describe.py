@@ -9,7 +9,8 @@ from job import run_job
 
 def describe(values: dict[str, Any], _overrides: list[str]) -> None:
     """Writes both, and says where."""
-    from pipeline.config import DescribeConfig, checked
+    from pipeline.config import checked
+    from pipeline.export_config import DescribeConfig
     from pipeline.exports.describe import describe as describe_set
     from pipeline.storage.folder import Folder
 

@@ -9,7 +9,8 @@ from job import run_job
 
 def find_duplicates(values: dict[str, Any], _overrides: list[str]) -> None:
     """Writes the table, prints what it holds, and writes the sheet if one is asked for."""
-    from pipeline.config import FindDuplicatesConfig, checked
+    from pipeline.config import checked
+    from pipeline.export_config import FindDuplicatesConfig
     from pipeline.exports.duplicates import find_duplicates as find
     from pipeline.exports.local_output import local_path
 

@@ -9,7 +9,7 @@ from job import run_job
 
 def search(values: dict[str, Any], _overrides: list[str]) -> None:
     """Prints a table of what was found, and writes the sheet if one is asked for."""
-    from pipeline.config import search_config
+    from pipeline.export_config import search_config
     from pipeline.exports.local_output import local_path
     from pipeline.exports.search import search_by_id, search_by_image, search_by_region
     from pipeline.exports.vector_index import VectorIndex

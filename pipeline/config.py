@@ -20,16 +20,11 @@ StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
     BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
 ]
-Points = Annotated[
-    tuple[tuple[float, float], ...],
-    BeforeValidator(lambda given: [given] if given and not isinstance(given[0], list | tuple) else given),
-]
 Features = Literal["fpn", "decoder", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-SheetPath = Annotated[str, Field(pattern=r"\.png$")]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,40 +143,6 @@ class AbandonConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class DescribeConfig:
-    """Which feature set to describe, and the licence of its images."""
-
-    sink: SinkConfig
-    licence: Annotated[str, Field(min_length=1)] | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PlaceConfig:
-    """Where a feature set or an index is."""
-
-    uri: Annotated[str, Field(min_length=1)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class CheckpointConfig:
-    """The weights that a feature set was made with; None where they are random."""
-
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class SegmentConfig:
-    """Which image of which feature set to find a mask in, where, and where the pictures go."""
-
-    features: PlaceConfig
-    image_id: Annotated[str, Field(min_length=1)]
-    output: Annotated[str, Field(min_length=1)]
-    point: Points
-    background: Points = ()
-    model: CheckpointConfig = CheckpointConfig()
-
-
-@dataclass(frozen=True, config=_STRICT)
 class FidelityConfig:
     """Which images to measure ways to store features on, with which encoder; they are all held in memory."""
 
@@ -190,38 +151,6 @@ class FidelityConfig:
     preprocess: PreprocessConfig = PreprocessConfig()
     precision: Precision = "auto"
     images: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
-
-
-@dataclass(frozen=True, config=_STRICT)
-class BuildIndexConfig:
-    """Which vectors of which feature set to index, and where to."""
-
-    features: PlaceConfig
-    index: PlaceConfig
-    vectors: Literal["pooled", "grid"] = "pooled"
-
-
-@dataclass(frozen=True, config=_STRICT)
-class SearchConfig:
-    """What to search for: an image of the set or a region of it, or another image; and how many to find."""
-
-    index: PlaceConfig
-    model: CheckpointConfig = CheckpointConfig()
-    image_id: str | None = None
-    image: str | None = None
-    region: tuple[float, float, float, float] | None = None
-    k: PositiveInt = 10
-    sheet: SheetPath | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class FindDuplicatesConfig:
-    """Which near-duplicates of which feature set to find, and where the table goes."""
-
-    features: PlaceConfig
-    output: Annotated[str, Field(min_length=1)]
-    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.98
-    sheet: SheetPath | None = None
 
 
 J = TypeVar("J", bound=JobConfig | FidelityConfig)
@@ -243,20 +172,6 @@ def checked_job(values: Mapping[str, Any], kind: type[J]) -> J:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
     return _with_places(checked(kind, values))
-
-
-def search_config(values: Mapping[str, Any]) -> SearchConfig:
-    """The checked configuration of the search job from plain values.
-
-    Raises:
-        ConfigError: names every field that is unknown, missing or of a wrong kind, or what does not go together.
-    """
-    config = checked(SearchConfig, values)
-    if (config.image_id is None) == (config.image is None):
-        raise ConfigError("say what to search for: image_id= (an image of the set) or image= (a path), one of the two")
-    if config.region is not None and config.image_id is None:
-        raise ConfigError("region= needs image_id=: cells are known of the set's own images alone")
-    return config
 
 
 def checked(kind: type[T], values: Mapping[str, Any]) -> T:

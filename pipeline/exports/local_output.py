@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import AccessDeniedError, ConfigError, SinkError
+from pipeline.errors import AccessDeniedError, ConfigError, SinkError, StoreUnavailableError
 
 
 def local_path(uri: str, field: str) -> Path:
@@ -23,17 +23,23 @@ def local_path(uri: str, field: str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """A path beside `path`; what is written there takes its place when the block ends well.
 
     A file replaces the one before it in one step. Of a folder the old one steps aside first, and is gone after.
 
+    Args:
+        path: what is to appear.
+        beside: a folder of the same file system where it is written first, if others look at all that is in its own.
+
     Raises:
         SinkError, AccessDeniedError: the place cannot be written.
     """
-    with _writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as aside:
+    with _writing(path), tempfile.TemporaryDirectory(dir=beside or path.parent, prefix=f".{path.name}-") as aside:
         staged = Path(aside) / path.name
         yield staged
+        if staged.is_file():
+            _sync(staged)
         if staged.is_dir() and path.is_dir():
             path.rename(Path(aside) / "before")
         staged.replace(path)
@@ -45,14 +51,16 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
+    except StoreUnavailableError:
+        raise
     except PermissionError as error:
         raise AccessDeniedError(f"no permission to write {path}: {error.strerror or error}") from error
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}; mend that or give another path") from error
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

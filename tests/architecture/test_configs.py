@@ -13,19 +13,9 @@ sys.path.insert(0, str(REPOSITORY / "jobs"))
 from embed import with_model  # noqa: E402
 from job import compose_values, model_overrides  # noqa: E402
 
-from pipeline.config import (
-    AbandonConfig,
-    BuildIndexConfig,
-    CleanConfig,
-    FindDuplicatesConfig,
-    RepairConfig,
-    VerifyConfig,
-    checked,
-    checked_job,
-    job_config,
-    search_config,
-)
+from pipeline.config import AbandonConfig, CleanConfig, RepairConfig, VerifyConfig, checked, checked_job, job_config  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
+from pipeline.export_config import BuildIndexConfig, FindDuplicatesConfig, search_config  # noqa: E402
 
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIGS.glob("*/*.yaml"))]
 

@@ -1,0 +1,188 @@
+"""Pooled vectors of a feature set for Feast: one Parquet file a sealed run, in a folder that is a feature repository.
+
+A run's file never changes. Feast takes an image's row with the latest `event_timestamp`: when its run was sealed.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigError, FeatureSetError
+from pipeline.exports.feast_repository import DATA, REPOSITORY_FILES, repository_text, weights_text
+from pipeline.exports.local_output import replacing
+from pipeline.featureset import catalog
+from pipeline.featureset.records import FeatureSetRecord, Manifest, Record, TableFile
+from pipeline.featureset.schema import EMBEDDING
+from pipeline.storage.folder import Folder
+
+RECORD = "export.json"
+_TIME = pa.timestamp("us", "UTC")
+_FROM_INDEX = ["image_id", "uri", "original_height", "original_width", "embedding"]
+_BATCH_ROWS = 10_000
+_LEAST_STEP = timedelta(seconds=1)
+
+# Nothing is marked as never null: Feast cannot infer a schema with such lists in it.
+_SCHEMA = pa.schema(
+    {
+        "image_id": pa.string(),
+        "uri": pa.string(),
+        "original_height": pa.int32(),
+        "original_width": pa.int32(),
+        "embedding": EMBEDDING.type,
+        "event_timestamp": _TIME,
+        "created_timestamp": _TIME,
+    }
+)
+
+
+class ExportRecord(Record):
+    """What a folder is an export of.
+
+    Attributes:
+        fingerprint: of the feature set.
+        first_index: sha256 of its first run's index, which names shards as no other set does; where the set lies may
+            change.
+    """
+
+    fingerprint: str
+    first_index: str
+
+
+@dataclass(frozen=True)
+class FeastExport:
+    """What an export did.
+
+    Attributes:
+        folder: the feature repository.
+        weights: what the features were made with, for people.
+        num_runs: sealed runs with features, old and new.
+        num_images: rows written now.
+        times: event timestamps of the runs that were written now, ascending; none if the export was up to date.
+    """
+
+    folder: Path
+    weights: str
+    num_runs: int
+    num_images: int
+    times: Sequence[datetime]
+
+    def text(self) -> str:
+        """Lines for people, with the commands that come next."""
+        runs = f"{self.num_runs} {'run' if self.num_runs == 1 else 'runs'} of {self.weights} weights"
+        if not self.times:
+            return f"nothing to export: {self.folder} has all {runs}"
+        first, last = (time.isoformat() for time in (self.times[0], self.times[-1]))
+        begin, go_on = f"feast apply && feast materialize {first} {last}", f"feast materialize-incremental {last}"
+        commands = begin if len(self.times) == self.num_runs else go_on
+        new = f"{self.num_images} images of {len(self.times)} new {'run' if len(self.times) == 1 else 'runs'}"
+        head = f"exported {new} to {self.folder}, which has {runs}"
+        return f"{head}\n  in Feast   cd {shlex.quote(str(self.folder))} && {commands}"
+
+
+def export_feast(uri: str, folder: Path) -> FeastExport:
+    """Adds the sealed runs that `folder` lacks, and makes it a feature repository if it is none yet.
+
+    Rows of images that were embedded again, or removed from the source, stay: Feast keeps history.
+
+    Args:
+        uri: of the feature set.
+        folder: of the export, new or of the same set; `data/` in it holds the Parquet files.
+
+    Raises:
+        FeatureSetError: no feature set there, none of its runs is sealed or has features, or it is damaged.
+        ConfigError: the folder holds the export of another set, or something else.
+        SinkError, AccessDeniedError: the folder cannot be written.
+    """
+    root = Folder(uri)
+    record = catalog.feature_set_record(root)
+    if record is None:
+        raise FeatureSetError(f"{root.uri} holds no feature set (there is no featureset.json)")
+    sealed = catalog.sealed_runs(root)
+    if not sealed:
+        raise FeatureSetError(f"{root.uri} is not sealed yet: run the command that writes it again until it is done")
+    timed = [(run, time) for run, time in zip(sealed, event_times(sealed), strict=True) if run.num_embedded]
+    if not timed:
+        raise FeatureSetError(f"{root.uri} has no image with features, so there is nothing to export")
+    _claim(folder, ExportRecord(fingerprint=record.fingerprint, first_index=sealed[0].index.sha256), root.uri)
+    paths = [folder / DATA / f"run-{run.run:06d}.parquet" for run, _ in timed]
+    missing = [(run, time, path) for (run, time), path in zip(timed, paths, strict=True) if not path.exists()]
+    for run, time, path in missing:
+        with replacing(path, beside=folder) as staged:
+            _write_run(staged, _batches(root, run.index), schema=_schema(record, run), times=(time, sealed_at(run)))
+    _write_repository(folder, record, paths[0])
+    num_images = sum(run.num_embedded for run, *_ in missing)
+    weights = weights_text(record.settings["weights"])
+    return FeastExport(folder, weights, len(timed), num_images, [time for _, time, _ in missing])
+
+
+def event_times(sealed: Sequence[Manifest]) -> list[datetime]:
+    """When each run was sealed, but at least a second after the run before it, whatever clocks said.
+
+    So the last run's row wins, and a materialization that ended at one run's time has nothing of the next.
+    """
+    times: list[datetime] = []
+    for run in sealed:
+        times.append(max([sealed_at(run), *(time + _LEAST_STEP for time in times[-1:])]))
+    return times
+
+
+def sealed_at(run: Manifest) -> datetime:
+    """When the run was sealed, in UTC."""
+    return datetime.fromisoformat(run.sealed_at).astimezone(UTC)
+
+
+def _claim(folder: Path, wanted: ExportRecord, uri: str) -> None:
+    """Makes the folder the export of that set, or sees that it is."""
+    path = folder / RECORD
+    try:
+        standing = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        others = [each.name for each in folder.iterdir() if each.name[0] != "."] if folder.is_dir() else []
+        if others:
+            raise ConfigError(
+                f"export.uri={folder} holds {min(others)} and is no export: give an empty or a new folder"
+            ) from None
+        with replacing(path) as staged:
+            staged.write_bytes(wanted.to_bytes())
+        return
+    if ExportRecord.from_bytes(standing, str(path)) != wanted:
+        raise ConfigError(
+            f"export.uri={folder} holds the export of another feature set than {uri}: give another folder"
+        )
+
+
+def _batches(root: Folder, index: TableFile) -> Iterator[pa.RecordBatch]:
+    """What an index says, a piece at a time; its errors are the feature set's, not those of who writes the pieces."""
+    with catalog.table_file(root, index) as table:
+        for batch in table.iter_batches(_BATCH_ROWS, columns=_FROM_INDEX):
+            yield batch.select(_FROM_INDEX)
+
+
+def _write_run(
+    path: Path, batches: Iterator[pa.RecordBatch], *, schema: pa.Schema, times: tuple[datetime, datetime]
+) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_page_checksum=True) as writer:
+        for batch in batches:
+            stamps = [pa.repeat(pa.scalar(time, _TIME), batch.num_rows) for time in times]
+            writer.write_table(pa.Table.from_arrays([*batch.columns, *stamps], schema=schema))
+
+
+def _schema(record: FeatureSetRecord, run: Manifest) -> pa.Schema:
+    """The columns, with where the file comes from: random weights are called so in every file."""
+    weights = weights_text(record.settings["weights"])
+    about = {"fingerprint": record.fingerprint, "weights": weights, "run": str(run.run)}
+    return _SCHEMA.with_metadata({f"sam2_embed.{key}": value for key, value in about.items()})
+
+
+def _write_repository(folder: Path, record: FeatureSetRecord, data: Path) -> None:
+    """The files that are not there; those that are may have been changed by their owner."""
+    length = len(next(pq.ParquetFile(data).iter_batches(1, columns=["embedding"]))["embedding"][0])
+    for name in REPOSITORY_FILES:
+        if not (folder / name).exists():
+            with replacing(folder / name) as staged:
+                staged.write_text(repository_text(name, record, length), encoding="utf-8")
