@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--folder", default=None)
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     folder = Path(tempfile.mkdtemp(prefix="reading-", dir=options.folder))
     try:
         write_set(Folder(folder), options.images)
@@ -170,7 +171,7 @@ def main() -> None:
     cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
     about = (
         f"{today:%Y-%m-%d}, {cores} cores ({platform.machine()}), pyarrow {pa.__version__}, {options.images} rows of "
-        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, page checksums verified; medians"
+        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, page checksums verified; medians; load average {load:.1f} before"
     )
     text = "\n".join(["# Reading a feature set", "", about, "", *lines, ""])
     print(text)
