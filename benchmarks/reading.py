@@ -171,7 +171,8 @@ def main() -> None:
     cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
     about = (
         f"{today:%Y-%m-%d}, {cores} cores ({platform.machine()}), pyarrow {pa.__version__}, {options.images} rows of "
-        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, page checksums verified; medians; load average {load:.1f} before"
+        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, "
+        f"page checksums verified; medians; load average {load:.1f} before"
     )
     text = "\n".join(["# Reading a feature set", "", about, "", *lines, ""])
     print(text)
