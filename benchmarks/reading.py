@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--folder", default=None)
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     folder = Path(tempfile.mkdtemp(prefix="reading-", dir=options.folder))
     try:
         write_set(Folder(folder), options.images)
@@ -171,7 +172,8 @@ def main() -> None:
     cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
     about = (
         f"{today:%Y-%m-%d}, {cores} cores ({platform.machine()}), pyarrow {pa.__version__}, {options.images} rows of "
-        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, page checksums verified; medians"
+        f"{ROW_BYTES / 1e6:.1f} MB in shards of {IMAGES_PER_UNIT}, "
+        f"page checksums verified; medians; load average {load:.1f} before"
     )
     text = "\n".join(["# Reading a feature set", "", about, "", *lines, ""])
     print(text)
@@ -193,8 +195,9 @@ def _rate_lines(features: FeatureSet) -> Iterator[str]:
     warm, cold = (rates(ways, features, is_cold=is_cold) for is_cold in (False, True))
     yield from ("| all of it, GB/s | warm | cold |", "|---|---|---|")
     yield from (f"| {name} | {warm[name]:.2f} | {cold[name]:.2f} |" for name in ways)
-    raw, _, rows = ways
-    yield f"| `rows()` / raw | {warm[rows] / warm[raw]:.0%} | {cold[rows] / cold[raw]:.0%} |"
+    *raw, rows = ways
+    shares = (each[rows] / max(each[name] for name in raw) for each in (warm, cold))
+    yield "| `rows()` / the faster raw | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
 
 
 def _random_map(rng: np.random.Generator, spec: MapSpec) -> np.ndarray:
