@@ -76,7 +76,8 @@ class FeastExport:
         runs = f"{self.num_runs} {'run' if self.num_runs == 1 else 'runs'} of {self.weights} weights"
         if not self.times:
             return f"nothing to export: {self.folder} has all {runs}"
-        first, last = (time.isoformat() for time in (self.times[0], self.times[-1]))
+        # Feast's intervals hold both of their ends: one that ended at a run's time would make the next load it again.
+        first, last = (time.isoformat() for time in (self.times[0], self.times[-1] + _LEAST_STEP))
         begin, go_on = f"feast apply && feast materialize {first} {last}", f"feast materialize-incremental {last}"
         commands = begin if len(self.times) == self.num_runs else go_on
         new = f"{self.num_images} images of {len(self.times)} new {'run' if len(self.times) == 1 else 'runs'}"
@@ -123,7 +124,7 @@ def export_feast(uri: str, folder: Path) -> FeastExport:
 def event_times(sealed: Sequence[Manifest]) -> list[datetime]:
     """When each run was sealed, but at least a second after the run before it, whatever clocks said.
 
-    So the last run's row wins, and a materialization that ended at one run's time has nothing of the next.
+    So the last run's row wins, and there is a moment between any two runs at which a materialization can end.
     """
     times: list[datetime] = []
     for run in sealed:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -65,8 +66,9 @@ def in_feast(folder: Path, exported: FeastExport, **request: Any) -> dict[str, A
 
 @pytest.mark.skipif(not FEAST.exists(), reason="Feast's environment is not there: make .venv-feast/stamp")
 def test_feast_serves_the_newest_vectors_and_the_old_ones_as_of_then(small: SmallSet, folder: Path):
+    small.embed([["d.jpg"]])
     exported = export_feast(small.uri, folder)
-    (first,) = exported.times
+    first, _ = exported.times
     query = pooled_values("b.jpg").tolist()
     early = (first - timedelta(seconds=1)).isoformat()
     said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "bad.jpg"], search=query,
@@ -81,15 +83,19 @@ def test_feast_serves_the_newest_vectors_and_the_old_ones_as_of_then(small: Smal
     # What README says of Feast's SQLite store: it loads sqlite-vec under Python 3.10 alone.
     assert "vec0" in said["search"]["error"]
 
+    with sqlite3.connect(folder / "online_store.db") as served:  # so that serving it again would show
+        gone = served.execute("DELETE FROM sam2_embed_image_features WHERE instr(entity_key, CAST('d.jpg' AS BLOB))")
+        assert gone.rowcount == 4
     small.embed([["a.jpg", "c.jpg"]], version="2")
     exported = export_feast(small.uri, folder)
     (second,) = exported.times
     assert "materialize-incremental" in exported.text()
     times = [second, first, second - timedelta(microseconds=1)]
-    said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "c.jpg"], search=query, load_sqlite_vec=True,
+    said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "c.jpg", "d.jpg"], search=query, load_sqlite_vec=True,
                     historical=[("a.jpg", time.isoformat()) for time in times])  # fmt: skip
     vectors = [pooled_values("a.jpg", "2"), pooled_values("b.jpg"), pooled_values("c.jpg", "2")]
-    np.testing.assert_array_equal(np.float32(said["online"]["embedding"]), vectors)
+    np.testing.assert_array_equal(np.float32(said["online"]["embedding"][:3]), vectors)
+    assert said["online"]["embedding"][3] is None, "an earlier run was loaded once more"
     newest, *before = np.float32(said["historical"]["embedding"])
     np.testing.assert_array_equal(newest, pooled_values("a.jpg", "2"))
     np.testing.assert_array_equal(before, [pooled_values("a.jpg")] * 2)
