@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, FeatureSetError
-from pipeline.exports.feast_repository import DATA, REPOSITORY_FILES, repository_text, weights_text
+from pipeline.errors import AccessDeniedError, ConfigError, FeatureSetError
+from pipeline.exports.feast_repository import DATA, REGISTRY, REPOSITORY_FILES, repository_text, weights_text
 from pipeline.exports.local_output import replacing
 from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord, Manifest, Record, TableFile
@@ -45,8 +45,8 @@ class ExportRecord(Record):
 
     Attributes:
         fingerprint: of the feature set.
-        first_index: sha256 of its first run's index, which names shards as no other set does; where the set lies may
-            change.
+        first_index: sha256 of the index of its first run with features, which names shards as no other set's does;
+            where the set lies may change.
     """
 
     fingerprint: str
@@ -60,28 +60,39 @@ class FeastExport:
     Attributes:
         folder: the feature repository.
         weights: what the features were made with, for people.
-        num_runs: sealed runs with features, old and new.
-        num_images: rows written now.
-        times: event timestamps of the runs that were written now, ascending; none if the export was up to date.
+        times: event timestamps of all runs in it, ascending.
+        num_new_runs: that were written now.
+        num_new_images: their rows.
     """
 
     folder: Path
     weights: str
-    num_runs: int
-    num_images: int
     times: Sequence[datetime]
+    num_new_runs: int
+    num_new_images: int
 
     def text(self) -> str:
         """Lines for people, with the commands that come next."""
-        runs = f"{self.num_runs} {'run' if self.num_runs == 1 else 'runs'} of {self.weights} weights"
-        if not self.times:
-            return f"nothing to export: {self.folder} has all {runs}"
-        first, last = (time.isoformat() for time in (self.times[0], self.times[-1]))
-        begin, go_on = f"feast apply && feast materialize {first} {last}", f"feast materialize-incremental {last}"
-        commands = begin if len(self.times) == self.num_runs else go_on
-        new = f"{self.num_images} images of {len(self.times)} new {'run' if len(self.times) == 1 else 'runs'}"
-        head = f"exported {new} to {self.folder}, which has {runs}"
-        return f"{head}\n  in Feast   cd {shlex.quote(str(self.folder))} && {commands}"
+        runs = f"{_counted(len(self.times), 'run')}, weights {self.weights}"
+        is_applied = (self.folder / REGISTRY).exists()
+        lines = [f"nothing new to export: {self.folder} has all {runs}"]
+        if self.num_new_runs:
+            new = f"{_counted(self.num_new_images, 'image')} of {_counted(self.num_new_runs, 'new run')}"
+            lines = [f"exported {new} to {self.folder}, which now has {runs}"]
+        if self.num_new_runs or not is_applied:
+            commands = self._go_on() if is_applied else self._begin()
+            lines.append(f"  in Feast   cd {shlex.quote(str(self.folder))} && {commands}")
+        return "\n".join(lines)
+
+    def _begin(self) -> str:
+        return f"feast apply && feast materialize {self.times[0].isoformat()} {self._end()}"
+
+    def _go_on(self) -> str:
+        return f"feast materialize-incremental {self._end()}"
+
+    def _end(self) -> str:
+        """A little after the last run: Feast's intervals hold both their ends, and the next is not to load it again."""
+        return (self.times[-1] + _LEAST_STEP).isoformat()
 
 
 def export_feast(uri: str, folder: Path) -> FeastExport:
@@ -108,22 +119,22 @@ def export_feast(uri: str, folder: Path) -> FeastExport:
     timed = [(run, time) for run, time in zip(sealed, event_times(sealed), strict=True) if run.num_embedded]
     if not timed:
         raise FeatureSetError(f"{root.uri} has no image with features, so there is nothing to export")
-    _claim(folder, ExportRecord(fingerprint=record.fingerprint, first_index=sealed[0].index.sha256), root.uri)
+    _claim(folder, ExportRecord(fingerprint=record.fingerprint, first_index=timed[0][0].index.sha256), root.uri)
     paths = [folder / DATA / f"run-{run.run:06d}.parquet" for run, _ in timed]
     missing = [(run, time, path) for (run, time), path in zip(timed, paths, strict=True) if not path.exists()]
     for run, time, path in missing:
         with replacing(path, beside=folder) as staged:
             _write_run(staged, _batches(root, run.index), schema=_schema(record, run), times=(time, sealed_at(run)))
-    _write_repository(folder, record, paths[0])
-    num_images = sum(run.num_embedded for run, *_ in missing)
-    weights = weights_text(record.settings["weights"])
-    return FeastExport(folder, weights, len(timed), num_images, [time for _, time, _ in missing])
+    length = len(next(_batches(root, timed[0][0].index))["embedding"][0])
+    _write_repository(folder, record, length)
+    weights, num_images = weights_text(record.settings["weights"]), sum(run.num_embedded for run, *_ in missing)
+    return FeastExport(folder, weights, [time for _, time in timed], len(missing), num_images)
 
 
 def event_times(sealed: Sequence[Manifest]) -> list[datetime]:
     """When each run was sealed, but at least a second after the run before it, whatever clocks said.
 
-    So the last run's row wins, and a materialization that ended at one run's time has nothing of the next.
+    So the last run's row wins, and there is a moment between any two runs at which a materialization can end.
     """
     times: list[datetime] = []
     for run in sealed:
@@ -150,6 +161,8 @@ def _claim(folder: Path, wanted: ExportRecord, uri: str) -> None:
         with replacing(path) as staged:
             staged.write_bytes(wanted.to_bytes())
         return
+    except PermissionError as error:
+        raise AccessDeniedError(f"no permission to read {path}: {error.strerror or error}") from error
     if ExportRecord.from_bytes(standing, str(path)) != wanted:
         raise ConfigError(
             f"export.uri={folder} holds the export of another feature set than {uri}: give another folder"
@@ -179,10 +192,13 @@ def _schema(record: FeatureSetRecord, run: Manifest) -> pa.Schema:
     return _SCHEMA.with_metadata({f"sam2_embed.{key}": value for key, value in about.items()})
 
 
-def _write_repository(folder: Path, record: FeatureSetRecord, data: Path) -> None:
+def _write_repository(folder: Path, record: FeatureSetRecord, length: int) -> None:
     """The files that are not there; those that are may have been changed by their owner."""
-    length = len(next(pq.ParquetFile(data).iter_batches(1, columns=["embedding"]))["embedding"][0])
     for name in REPOSITORY_FILES:
         if not (folder / name).exists():
             with replacing(folder / name) as staged:
                 staged.write_text(repository_text(name, record, length), encoding="utf-8")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -9,15 +9,15 @@ from typing import Any
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.featureset.schema import EMBEDDING
 
-DATA = "data"
+DATA, REGISTRY = "data", "registry.db"
 REPOSITORY_FILES = ("feature_store.yaml", "features.py")
 
-_STORE = """\
+_STORE = f"""\
 # Feast on this machine alone: the registry and the online store are files beside this one, never in data/,
 # where Feast takes every file for Parquet.
 project: sam2_embed
 provider: local
-registry: registry.db
+registry: {REGISTRY}
 offline_store:
   type: dask
 online_store:

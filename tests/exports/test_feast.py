@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError, FeatureSetError
+from pipeline.errors import ConfigError, FeatureSetError, SinkError
 from pipeline.exports.feast import FeastExport, event_times, export_feast, sealed_at
 from pipeline.featureset import catalog
 from tests.conftest import REPOSITORY
@@ -65,8 +66,9 @@ def in_feast(folder: Path, exported: FeastExport, **request: Any) -> dict[str, A
 
 @pytest.mark.skipif(not FEAST.exists(), reason="Feast's environment is not there: make .venv-feast/stamp")
 def test_feast_serves_the_newest_vectors_and_the_old_ones_as_of_then(small: SmallSet, folder: Path):
+    small.embed([["d.jpg"]])
     exported = export_feast(small.uri, folder)
-    (first,) = exported.times
+    first, _ = exported.times
     query = pooled_values("b.jpg").tolist()
     early = (first - timedelta(seconds=1)).isoformat()
     said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "bad.jpg"], search=query,
@@ -81,15 +83,19 @@ def test_feast_serves_the_newest_vectors_and_the_old_ones_as_of_then(small: Smal
     # What README says of Feast's SQLite store: it loads sqlite-vec under Python 3.10 alone.
     assert "vec0" in said["search"]["error"]
 
+    with sqlite3.connect(folder / "online_store.db") as served:  # so that serving it again would show
+        gone = served.execute("DELETE FROM sam2_embed_image_features WHERE instr(entity_key, CAST('d.jpg' AS BLOB))")
+        assert gone.rowcount == 4
     small.embed([["a.jpg", "c.jpg"]], version="2")
     exported = export_feast(small.uri, folder)
-    (second,) = exported.times
+    *_, second = exported.times
     assert "materialize-incremental" in exported.text()
     times = [second, first, second - timedelta(microseconds=1)]
-    said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "c.jpg"], search=query, load_sqlite_vec=True,
+    said = in_feast(folder, exported, online=["a.jpg", "b.jpg", "c.jpg", "d.jpg"], search=query, load_sqlite_vec=True,
                     historical=[("a.jpg", time.isoformat()) for time in times])  # fmt: skip
     vectors = [pooled_values("a.jpg", "2"), pooled_values("b.jpg"), pooled_values("c.jpg", "2")]
-    np.testing.assert_array_equal(np.float32(said["online"]["embedding"]), vectors)
+    np.testing.assert_array_equal(np.float32(said["online"]["embedding"][:3]), vectors)
+    assert said["online"]["embedding"][3] is None, "an earlier run was loaded once more"
     newest, *before = np.float32(said["historical"]["embedding"])
     np.testing.assert_array_equal(newest, pooled_values("a.jpg", "2"))
     np.testing.assert_array_equal(before, [pooled_values("a.jpg")] * 2)
@@ -114,7 +120,7 @@ def test_a_run_is_a_file_of_its_images_and_its_time(small: SmallSet, folder: Pat
     assert table.schema.field("embedding").type == pa.list_(pa.float32())
     np.testing.assert_array_equal(table["embedding"].to_pylist()[1], pooled_values("b.jpg"))
     assert table.schema.metadata[b"sam2_embed.weights"] == b"random (seed 0, untrained)"
-    assert (exported.num_runs, exported.num_images) == (1, 2)
+    assert (exported.num_new_runs, exported.num_new_images) == (1, 2)
 
 
 def test_exporting_it_again_changes_nothing(small: SmallSet, folder: Path, tmp_path: Path):
@@ -122,7 +128,7 @@ def test_exporting_it_again_changes_nothing(small: SmallSet, folder: Path, tmp_p
     before = state(folder)
     again = export_feast(small.uri, folder)
     assert state(folder) == before
-    assert "nothing to export" in again.text()
+    assert "nothing new to export" in again.text()
     export_feast(small.uri, tmp_path / "other")
     assert {name: data for name, (data, _) in state(tmp_path / "other").items()} == {
         name: data for name, (data, _) in before.items()
@@ -134,16 +140,29 @@ def test_a_new_run_adds_one_file_and_touches_no_other(small: SmallSet, folder: P
     (folder / "feature_store.yaml").write_text("project: mine\n")
     before = state(folder)
     small.embed([["a.jpg"]], version="2", removed=["b.jpg"])
-    assert export_feast(small.uri, folder).num_images == 1
+    assert export_feast(small.uri, folder).num_new_images == 1
     after = state(folder)
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {"data/run-000002.parquet"}
 
 
+def test_a_large_run_is_read_in_pieces(tmp_path: Path, folder: Path):
+    small = SmallSet(tmp_path / "set", maps=())
+    names = [f"{number:05d}.jpg" for number in range(10_001)]
+    small.embed([names])
+    export_feast(small.uri, folder)
+    written = pq.ParquetFile(folder / "data/run-000001.parquet")
+    assert written.metadata.num_row_groups == 2
+    table = written.read()
+    assert table["image_id"].to_pylist() == names
+    assert table["event_timestamp"].null_count == 0
+    np.testing.assert_array_equal(table["embedding"][10_000].as_py(), pooled_values(names[-1]))
+
+
 def test_runs_without_features_have_no_file(small: SmallSet, folder: Path):
     small.embed([["c.jpg"]], bad=["c.jpg"])
     small.embed([["d.jpg"]])
-    assert export_feast(small.uri, folder).num_runs == 2
+    assert export_feast(small.uri, folder).num_new_runs == 2
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["run-000001.parquet", "run-000003.parquet"]
 
 
@@ -177,6 +196,20 @@ def test_an_interrupted_export_is_finished_by_the_next(small: SmallSet, folder: 
     assert {name: data for name, (data, _) in state(folder).items()} == whole
 
 
+def test_what_comes_next_depends_on_what_feast_knows(small: SmallSet, folder: Path):
+    small.embed([["c.jpg"]])
+    first, last = export_feast(small.uri, folder).times
+    end = (last + timedelta(seconds=1)).isoformat()
+    (folder / "data/run-000002.parquet").unlink()  # as if the export had been interrupted
+    begin = f"feast apply && feast materialize {first.isoformat()} {end}"
+    assert export_feast(small.uri, folder).text().endswith(begin)
+    assert export_feast(small.uri, folder).text().endswith(begin)
+    (folder / "registry.db").touch()
+    assert "feast" not in export_feast(small.uri, folder).text().partition(str(folder))[2]
+    (folder / "data/run-000002.parquet").unlink()
+    assert export_feast(small.uri, folder).text().endswith(f"&& feast materialize-incremental {end}")
+
+
 def test_another_set_is_refused_and_a_moved_one_is_not(small: SmallSet, folder: Path, tmp_path: Path):
     export_feast(small.uri, folder)
     before = state(folder)
@@ -198,6 +231,23 @@ def test_a_folder_with_other_things_is_refused(small: SmallSet, folder: Path):
     with pytest.raises(ConfigError, match="is no export"):
         export_feast(small.uri, Path(small.root.uri))
     assert list(state(folder)) == ["notes.txt"]
+
+
+def test_a_file_is_no_folder(small: SmallSet, folder: Path):
+    folder.write_text("mine")
+    with pytest.raises(SinkError, match="cannot write"):
+        export_feast(small.uri, folder)
+    assert folder.read_text() == "mine"
+
+
+def test_sets_that_begin_without_features_are_told_apart(tmp_path: Path, folder: Path):
+    sets = [SmallSet(tmp_path / name) for name in ("one", "other")]
+    for each in sets:
+        each.embed([["a.jpg"]], bad=["a.jpg"])
+        each.embed([["a.jpg"]])
+    export_feast(sets[0].uri, folder)
+    with pytest.raises(ConfigError, match="another feature set"):
+        export_feast(sets[1].uri, folder)
 
 
 def test_a_damaged_record_is_not_guessed_at(small: SmallSet, folder: Path):
@@ -225,7 +275,7 @@ def test_what_is_not_sealed_or_has_no_features_is_not_exported(tmp_path: Path, f
 def test_the_command_exports_and_says_how_to_go_on(small: SmallSet, folder: Path):
     done = run(f"features.uri={small.uri}", f"export.uri={folder}")
     assert done.returncode == 0, done
-    assert re.search(r"^exported 2 images of 1 new run to .*random \(seed 0, untrained\)", done.stdout)
+    assert re.search(r"^exported 2 images of 1 new run to .*weights random \(seed 0, untrained\)", done.stdout)
     assert f"cd '{folder}' && feast apply && feast materialize 20" in done.stdout
 
 
