@@ -48,7 +48,7 @@ def check(level_HWC: np.ndarray, folder: Path) -> None:
     assert level_HWC.dtype == np.float16
     np.testing.assert_array_equal(level_HWC, map_values(IMAGE, MAPS[2]).astype("float16"))
     row = pipeline.open_features(folder / "outputs/features")[IMAGE]
-    np.testing.assert_array_equal(level_HWC.transpose(2, 0, 1), row.maps[2])
+    np.testing.assert_array_equal(level_HWC.transpose(2, 0, 1), row.maps["fpn_2"])
 
 
 def test_the_document_shows_every_tool():
