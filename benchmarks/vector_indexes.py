@@ -171,13 +171,15 @@ def main() -> None:
     parser.add_argument("--peers", default=str(ROOT / ".venv-peers/bin/python"))
     options = parser.parse_args()
     rows, found = [], []
-    for kind in ("gaussian", "clustered"):
-        with tempfile.TemporaryDirectory(prefix="vector-indexes-", dir=options.folder) as name:
-            folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="vector-indexes-", dir=options.folder) as name:
+        folders = {kind: Path(name, kind) for kind in ("gaussian", "clustered")}
+        for kind, folder in folders.items():
+            folder.mkdir()
             prepare(kind, options.vectors, folder)
             rows.append(row(kind, "ours (faiss)", ours(folder)))
             found.append(duplicates(kind, folder))
             print(rows[-1], found[-1], sep="\n", flush=True)
+        for kind, folder in folders.items():
             for library in ("usearch", "lancedb"):
                 rows.append(row(kind, library, peer(library, folder, options.peers)))
                 print(rows[-1], flush=True)
