@@ -188,7 +188,7 @@ def main() -> None:
 
 def _keep(count: int, rows: list[str], found: list[str]) -> None:
     cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
-    about = f"{today:%Y-%m-%d}, {cores} cores ({platform.machine()}), local disk, `python {' '.join(sys.argv)}`"
+    about = f"{today:%Y-%m-%d}, {cores} cores ({platform.machine()}), local disk, `python benchmarks/vector_indexes.py`"
     lines = [
         "# Vector indexes",
         f"\n{about}; {count:,} vectors of {DIMENSION} numbers; load average at the end {os.getloadavg()[2]:.1f}\n",
