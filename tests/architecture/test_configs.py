@@ -117,6 +117,8 @@ def test_a_repair_takes_what_the_embed_job_takes_and_a_level():
         ("clean", ["older_than_hours=0.99", "--yes"], "greater than or equal to 1"),
         ("abandon", ["runs=3"], "did you mean run"),
         ("abandon", [], "run is missing"),
+        ("export_feast", ["exports.uri=x"], "did you mean export.uri"),
+        ("export_feast", ["export.uri=null"], "export.uri=None"),
         ("repair", ["source=sampel"], "choices: directory, sample"),
         *((job, ["--yes"], "'--yes' is not an override") for job in ("embed", "verify", "repair", "abandon")),
     ],
@@ -135,6 +137,7 @@ def test_every_job_refuses_in_one_line_what_it_does_not_know(job, arguments, sai
         ("verify", ["level: sizes", "sink:"]),
         ("clean", ["older_than_hours: 72", "--yes"]),
         ("abandon", ["run: null"]),
+        ("export_feast", ["export:", "uri: outputs/feast"]),
         ("repair", ["level: full", "images_per_unit", "model=hiera_debug|"]),
     ],
 )
