@@ -9,7 +9,8 @@ from job import run_job
 
 def export_feast(values: dict[str, Any], _overrides: list[str]) -> None:
     """Writes what the export lacks, and says what to tell Feast."""
-    from pipeline.config import ExportFeastConfig, checked
+    from pipeline.config import checked
+    from pipeline.export_config import ExportFeastConfig
     from pipeline.exports.feast import export_feast as export_runs
     from pipeline.exports.local_output import local_path
 

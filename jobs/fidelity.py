@@ -10,9 +10,9 @@ from job import run_job
 
 def measure(values: dict[str, Any], overrides: list[str]) -> None:
     """Prints the table."""
-    from pipeline.config import fidelity_config
+    from pipeline.config import FidelityConfig, checked_job
 
-    config = fidelity_config(with_model(values, overrides))
+    config = checked_job(with_model(values, overrides), FidelityConfig)
     from pipeline.exports.fidelity import Bench, fidelity
     from pipeline.model.build import load_encoder_config
     from pipeline.model.weights import resolve_weights

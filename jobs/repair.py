@@ -10,10 +10,10 @@ from job import refuse_lost_sink, run_job
 
 def repair(values: dict[str, Any], overrides: list[str]) -> None:
     """Checks the configuration, looks for what is broken, embeds it again and prints what that came to."""
-    from pipeline.config import repair_config
+    from pipeline.config import RepairConfig, checked_job
     from pipeline.execution.preflight import check_places
 
-    config = repair_config(with_model(values, overrides))
+    config = checked_job(with_model(values, overrides), RepairConfig)
     refuse_lost_sink(config.sink.uri)
     check_places(config)
 

@@ -9,7 +9,8 @@ from job import run_job
 
 def segment(values: dict[str, Any], _overrides: list[str]) -> None:
     """Writes a mask and an overlay, and says where."""
-    from pipeline.config import SegmentConfig, checked
+    from pipeline.config import checked
+    from pipeline.export_config import SegmentConfig
     from pipeline.exports.local_output import local_path
     from pipeline.exports.segment import segment as segment_image
 

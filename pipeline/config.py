@@ -20,10 +20,6 @@ StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
     BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
 ]
-Points = Annotated[
-    tuple[tuple[float, float], ...],
-    BeforeValidator(lambda given: [given] if given and not isinstance(given[0], list | tuple) else given),
-]
 Features = Literal["fpn", "decoder", "embed", "pooled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
@@ -147,40 +143,6 @@ class AbandonConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class PlaceConfig:
-    """Where a feature set, an index or an export is."""
-
-    uri: Annotated[str, Field(min_length=1)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class CheckpointConfig:
-    """The weights that a feature set was made with; None where they are random."""
-
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True, config=_STRICT)
-class SegmentConfig:
-    """Which image of which feature set to find a mask in, where, and where the pictures go."""
-
-    features: PlaceConfig
-    image_id: Annotated[str, Field(min_length=1)]
-    output: Annotated[str, Field(min_length=1)]
-    point: Points
-    background: Points = ()
-    model: CheckpointConfig = CheckpointConfig()
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ExportFeastConfig:
-    """Which feature set to export, and the local folder where the export is kept."""
-
-    features: PlaceConfig
-    export: PlaceConfig
-
-
-@dataclass(frozen=True, config=_STRICT)
 class FidelityConfig:
     """Which images to measure ways to store features on, with which encoder; they are all held in memory."""
 
@@ -198,27 +160,18 @@ def job_config(values: Mapping[str, Any]) -> JobConfig:
     """The checked configuration of the embed job from plain values.
 
     Raises:
-        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
+        ConfigError: as `checked_job`.
     """
-    return _with_places(checked(JobConfig, values))
+    return checked_job(values, JobConfig)
 
 
-def repair_config(values: Mapping[str, Any]) -> RepairConfig:
-    """The checked configuration of the repair job from plain values.
+def checked_job(values: Mapping[str, Any], kind: type[J]) -> J:
+    """The checked configuration of a job that takes images and a model from plain values.
 
     Raises:
         ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
     """
-    return _with_places(checked(RepairConfig, values))
-
-
-def fidelity_config(values: Mapping[str, Any]) -> FidelityConfig:
-    """The checked configuration of the fidelity job from plain values.
-
-    Raises:
-        ConfigError: names every field that is unknown, missing or of a wrong kind, with its value.
-    """
-    return _with_places(checked(FidelityConfig, values))
+    return _with_places(checked(kind, values))
 
 
 def checked(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -1,5 +1,6 @@
 """What tests of every room share: photographs on disk, an S3 store, the job as a process, and a Ray head of our own."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -197,11 +198,15 @@ def _wait_for(address: str, head: subprocess.Popen[str], log: Path) -> None:
 def _end(head: subprocess.Popen[str], folder: Path) -> None:
     """Ends the head and everything it started, none of which listens to the head's own end."""
     for process in [head.pid, *_descendants(head.pid)]:
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one may end because another has
+            os.kill(process, signal.SIGKILL)
     head.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _descendants(process: int) -> list[int]:
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return []
     return [each for child in map(int, children) for each in (child, *_descendants(child))]

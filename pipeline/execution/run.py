@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.config import ExecutionConfig, JobConfig
-from pipeline.errors import RunDrainedError, RunIncompleteError
+from pipeline.errors import PipelineError, RunDrainedError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
@@ -22,6 +22,7 @@ from pipeline.execution.graph import embed_units
 from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
+from pipeline.exports.describe import describe
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest, RunRecord
 from pipeline.observability.failures import Failures
@@ -76,6 +77,7 @@ def embed_run(
         manifest = seal_run(
             task.root, run, max_failed_share=config.run.max_failed_share, accept_audit=config.run.accept_audit
         )
+        _describe(task)
     return _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
 
 
@@ -159,6 +161,14 @@ class _Work:
             },
             placement=self._placement,
         )
+
+
+def _describe(task: Task) -> None:
+    """Describes the set as it is now; what is sealed stays sealed if that fails."""
+    try:
+        describe(task.root)
+    except PipelineError as error:
+        announce(f"the run is sealed, but not described: {error}; jobs/describe.py does it again")
 
 
 def _nothing_to_do(task: Task, wall_s: float) -> RunSummary:

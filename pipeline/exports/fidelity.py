@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +185,7 @@ class Bench:
             rows = stored.read()
             measured.read_s = time.perf_counter() - began
             for image, row in zip(images, rows, strict=True):
-                self._compare(measured, specs, image, row)
+                self._compare(measured, image, row)
         return measured
 
     def _encode(self, image_id: str, pixels_HWC: np.ndarray) -> _Encoded:
@@ -196,7 +197,8 @@ class Bench:
             computed = {key: encoder(pixels_BCHW.to(device)) for key, encoder in self._encoders.items()}
         return _Encoded(image_id, (height, width), dict(plain), computed)
 
-    def _compare(self, measured: Measured, specs: tuple[MapSpec, ...], image: _Encoded, row: FeatureRow) -> None:
+    def _compare(self, measured: Measured, image: _Encoded, row: FeatureRow) -> None:
+        specs = map_specs(self.tree, self.side_px, measured.choice)
         for spec in specs:
             exact = self._exact(image, spec)
             difference = np.linalg.norm(row.maps[spec.column].astype(np.float32) - exact)
@@ -231,7 +233,7 @@ class Bench:
                     convolution = self._inputs.sam_mask_decoder[f"conv_s{level}"]
                     taken[column] = convolution(values_CHW[None])[0].numpy()
         vector = self._inputs.no_mem_embed.flatten().numpy()
-        return FeatureRow(image.image_id, "", image.size, taken, tuple, np.zeros(0, np.float32), vector)
+        return FeatureRow(image.image_id, "", image.size, taken, tuple, partial(np.zeros, 0, np.float32), vector)
 
     def _masks(self, row: FeatureRow) -> Iterator[np.ndarray]:
         assert self._decoder is not None

@@ -33,7 +33,8 @@ def encode_image(data: bytes, settings: dict[str, Any], checkpoint: str | None =
     encoder = assemble_encoder(settings["encoder"], weights, device="auto", precision=settings["precision"])
     with torch.inference_mode():
         device = next(encoder.parameters()).device
-        return np.asarray(pool(encoder(pixels[None].to(device)))[0].cpu().numpy())
+        output = encoder(pixels[None].to(device))
+        return np.asarray(pool(output, settings.get("pooling", "mean"))[0].cpu().numpy())
 
 
 def weights_of(settings: dict[str, Any], checkpoint: str | None) -> Weights:

@@ -5,7 +5,8 @@ Run folders and commits are found by listing, but a run exists only by its recor
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.featureset.records import (
 )
 from pipeline.featureset.schema import REMOVED
 from pipeline.storage.folder import Folder
+from pipeline.storage.spreading import in_threads
 
 R = TypeVar("R", bound=Record)
 
@@ -49,6 +51,32 @@ def listing_errors(root: Folder) -> Iterator[None]:
         raise AccessDeniedError(f"no permission to list {root.uri}: {error.strerror or error}") from error
     except OSError as error:
         raise FeatureSetError(f"{root.uri} cannot be listed: {error}") from error
+
+
+@contextmanager
+def reading_errors(root: Folder, name: str, kind: str = "") -> Iterator[None]:
+    """Errors of reading a file of the set leave the block as ours.
+
+    Args:
+        root: the feature set.
+        name: of the file.
+        kind: what to call it, with a space behind.
+
+    Raises:
+        FeatureSetError: it is missing or damaged.
+        StoreUnavailableError: the store is in trouble.
+        AccessDeniedError: no permission.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FeatureSetError(f"{kind}{root.uri_of(name)} is missing; the feature set is damaged") from None
+    except PermissionError as error:
+        raise AccessDeniedError(f"no permission to read {root.uri_of(name)}: {error.strerror}") from error
+    except StoreUnavailableError:
+        raise
+    except DAMAGE as error:
+        raise FeatureSetError(f"{kind}{root.uri_of(name)} is damaged: {error}") from None
 
 
 def feature_set_record(root: Folder) -> FeatureSetRecord | None:
@@ -115,6 +143,12 @@ def commit_record(root: Folder, run: int, unit: int) -> CommitRecord | None:
     return _read(root, paths.commit(run, unit), CommitRecord)
 
 
+def commit_records(root: Folder, run: int) -> list[CommitRecord]:
+    """The commits of a run that are there by now, in the order of their units; many are read at once."""
+    found = in_threads(partial(commit_record, root, run), committed_units(root, run).tolist())
+    return [commit for commit in found if commit is not None]
+
+
 def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) -> pa.Table:
     """The table a record names.
 
@@ -132,23 +166,23 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
 
 
 @contextmanager
-def table_file(root: Folder, file: TableFile) -> Iterator[pq.ParquetFile]:
-    """The open table a record names, for reading in pieces; what is read is checked page by page.
+def parquet_file(root: Folder, name: str) -> Iterator[pq.ParquetFile]:
+    """An open table or shard, for reading in pieces; what is read is checked page by page.
 
     Raises:
         FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
     """
-    try:
-        with root.open(file.name) as stream:
-            yield pq.ParquetFile(stream, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged") from None
-    except PermissionError as error:
-        raise AccessDeniedError(f"no permission to read {root.uri_of(file.name)}: {error.strerror}") from error
-    except StoreUnavailableError:
-        raise
-    except DAMAGE as error:
-        raise FeatureSetError(f"{root.uri_of(file.name)} is damaged: {error}") from None
+    with reading_errors(root, name), root.open(name) as stream:
+        yield pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+def table_file(root: Folder, file: TableFile) -> AbstractContextManager[pq.ParquetFile]:
+    """The open table a record names.
+
+    Raises:
+        FeatureSetError: as `parquet_file`.
+    """
+    return parquet_file(root, file.name)
 
 
 def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:

@@ -1,6 +1,8 @@
 """Where everything lies below a feature set's root; readers follow records, never listings, to data.
 
 featureset.json                     what the numbers mean; written once
+README.md                           the set described for people; derived, and replaced with every seal
+croissant.json                      the same for tools
 position_encodings/<token>.parquet  one row per stored level
 shards/<run>/<unit>-<token>.parquet one row per image, one shard per unit
 runs/<run>/run.json                 claims the run's number and names its plan
@@ -13,6 +15,8 @@ staging/                            unfinished files of local writers, and the p
 import uuid
 
 FEATURE_SET = "featureset.json"
+CARD = "README.md"
+CROISSANT = "croissant.json"
 RUNS = "runs"
 
 

@@ -1,10 +1,13 @@
-"""A feature set opened for reading: found through sealed manifests, never by listing shards.
+"""A feature set opened for reading: found through manifests and commits, never by listing shards.
 
 Maps are read when a row is asked for, and only that row's; an image in several runs counts once, by the last.
 """
 
+import copy
+import logging
 import os
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -12,41 +15,70 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import AccessDeniedError, FeatureSetError, ImageNotFoundError, StoreUnavailableError
+from pipeline.errors import FeatureSetError, ImageNotFoundError
 from pipeline.featureset import catalog
-from pipeline.featureset.maps import level_maps
+from pipeline.featureset.maps import MapSpec, level_maps
 from pipeline.featureset.positions import read_positions
-from pipeline.featureset.records import FeatureSetRecord, Manifest
+from pipeline.featureset.records import FeatureSetRecord
+from pipeline.featureset.schema import REMOVED
 from pipeline.readers.row import FeatureRow
+from pipeline.readers.row_reader import RowReader
+from pipeline.readers.run_contents import Run, runs_to_read
+from pipeline.readers.shard_reader import ShardReader
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
 
+logger = logging.getLogger("pipeline")
+
 _PLACE = ["image_id", "uri", "original_height", "original_width", "shard", "row"]
+_SHARD = ["shard", "num_rows", "size_bytes"]
 
 
-def open_features(uri: str | os.PathLike[str]) -> "FeatureSet":
-    """The feature set at `uri`, in the state its last seal gave it.
+def open_features(uri: str | os.PathLike[str], *, sealed_only: bool = False) -> "FeatureSet":
+    """The feature set at `uri` as it is now; what is written later is not in it.
+
+    A run that is not sealed yet counts with the units it has committed, which takes a request for each of them; a
+    warning says how much of it is there. Its rows may go again, if it is abandoned.
+
+    Args:
+        uri: a local path, or any URI that fsspec knows.
+        sealed_only: leave runs out that are not sealed.
 
     Raises:
-        FeatureSetError: no feature set there, or none of its runs is sealed yet.
+        FeatureSetError: no feature set there, nothing in it yet, or its runs are not of the same settings.
+        AccessDeniedError, StoreUnavailableError: it cannot be read.
     """
     root = Folder(uri)
     record = catalog.feature_set_record(root)
     if record is None:
         raise FeatureSetError(f"{root.uri} holds no feature set (there is no featureset.json)")
-    manifests = catalog.sealed_runs(root)
-    if not manifests:
-        raise FeatureSetError(f"{root.uri} is not sealed yet: run the command that writes it again until it is done")
-    return FeatureSet(root, record, manifests)
+    runs = runs_to_read(root, record, sealed_only=sealed_only)
+    if not runs:
+        kind = "sealed" if sealed_only else "sealed or committed"
+        raise FeatureSetError(
+            f"{root.uri} is not sealed yet, nothing in it is {kind}: "
+            "run the command that writes it again until it is done"
+        )
+    for each in (run.description() for run in runs if not run.is_sealed):
+        logger.warning(
+            "%s is NOT SEALED: its run %d has committed %d of %d planned images (%d with features, %d quarantined); "
+            "run the command that writes it again for the rest",
+            *(root.uri, each["run"], each["num_embedded"] + each["num_quarantined"], each["num_planned"]),
+            *(each["num_embedded"], each["num_quarantined"]),
+        )
+    return FeatureSet(root, record, runs)
 
 
 class FeatureSet:
-    """Rows by image id: `features["cats/0001.jpg"].backbone_fpn`; made by `open_features`."""
+    """Rows by image id: `features["cats/0001.jpg"].backbone_fpn`; made by `open_features`.
 
-    def __init__(self, root: Folder, record: FeatureSetRecord, manifests: list[Manifest]) -> None:
-        self._root, self._record, self._manifests = root, record, manifests
+    It holds no open file: threads may share it, and it may go to other processes, by fork or by pickle.
+    """
+
+    def __init__(self, root: Folder, record: FeatureSetRecord, runs: list[Run]) -> None:
+        self._root, self._record, self._runs = root, record, runs
+        self._maps = record.maps
 
     @property
     def uri(self) -> str:
@@ -58,7 +90,7 @@ class FeatureSet:
         return int(self._places.num_rows)
 
     def __contains__(self, image_id: object) -> bool:
-        return isinstance(image_id, str) and self._find(image_id) >= 0
+        return isinstance(image_id, str) and self._find(image_id) is not None
 
     def __iter__(self) -> Iterator[str]:
         """The image ids, in the order of `image_ids`."""
@@ -69,37 +101,64 @@ class FeatureSet:
 
         Raises:
             ImageNotFoundError: not in the set; says why it was quarantined, or which ids come close.
-            FeatureSetError: its shard is missing or damaged.
+            FeatureSetError: its shard is missing, damaged or of other settings.
             AccessDeniedError, StoreUnavailableError: its shard cannot be read.
             TypeError: an id is a string.
         """
         if not isinstance(image_id, str):
             raise TypeError(f"an image id is a string, not {image_id!r}; features.image_ids has them in order")
         found = self._find(image_id)
-        if found < 0:
+        if found is None:
             raise ImageNotFoundError(self._not_found(image_id))
-        place = self._places.slice(found, 1).to_pylist()[0]
-        maps = self._record.maps
-        values = self._read_row(
-            place["shard"], place["row"], ["embedding", *(name for spec in maps for name in spec.names)]
-        )
-        return FeatureRow(
-            image_id=image_id,
-            uri=place["uri"],
-            original_size=(place["original_height"], place["original_width"]),
-            maps={spec.column: spec.read(values)[0] for spec in maps},
-            load_positions=self._load_positions,
-            embedding=np.array(values["embedding"][0].as_py(), np.float32),
-            no_mem_embed=self._no_mem_embed,
-        )
+        return self._reader.row(found)
 
     def __repr__(self) -> str:
-        maps = ", ".join(f"{spec.column} {spec.shape_chw} {spec.dtype}" for spec in self._record.maps)
+        maps = ", ".join(f"{spec.column} {spec.shape_chw} {spec.dtype}" for spec in self._maps)
         weights = ", ".join(f"{key} {value}" for key, value in self._record.settings["weights"].items())
         return (
             f"<FeatureSet {self._root.uri}: {len(self)} images, {self.quarantine.num_rows} quarantined; "
-            f"maps {maps or 'none'}; weights {weights}>"
+            f"maps {maps or 'none'}; weights {weights}{'' if self.is_sealed else '; NOT SEALED'}>"
         )
+
+    def rows(self, positions: Iterable[int] | None = None) -> Iterator[FeatureRow]:
+        """The rows one after the other, read a few ahead: at a disk's or a store's speed, where one by one waits.
+
+        Args:
+            positions: which rows, by their place in `image_ids`, in which order; None: all, which is shard by shard.
+
+        Raises:
+            FeatureSetError, AccessDeniedError, StoreUnavailableError: a shard cannot be read.
+            IndexError: there is no such position.
+        """
+        return self._reader.rows(range(len(self)) if positions is None else positions)
+
+    def select(self, *columns: str) -> "FeatureSet":
+        """The same set with some of its maps: rows have these alone, and of shards nothing else is read.
+
+        A row's pooled vector is read when it is asked for.
+
+        Raises:
+            FeatureSetError: there is no such map; lists what there is.
+        """
+        known = [spec.column for spec in self._maps]
+        unknown = [column for column in columns if column not in known]
+        if unknown:
+            raise FeatureSetError(f"{self._root.uri} has no map {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+        _ = self._reader  # what the two have in common is read once
+        selected = copy.copy(self)
+        del selected.__dict__["_reader"]
+        selected._maps = tuple(spec for spec in self._maps if spec.column in columns)  # noqa: SLF001
+        return selected
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """What maps a row has: column, level, shape, dtype; from fine to coarse."""
+        return self._maps
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether every run that counts here is sealed, so that nothing of it can be missing or go away."""
+        return all(run.is_sealed for run in self._runs)
 
     @cached_property
     def image_ids(self) -> list[str]:
@@ -109,14 +168,17 @@ class FeatureSet:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the numbers mean (settings, fingerprint, maps) and what each sealed run holds; plain values."""
-        runs = [manifest.model_dump(mode="json") for manifest in self._manifests]
-        return {**self._record.model_dump(mode="json"), "runs": runs}
+        """What the numbers mean (settings, fingerprint, maps) and what each run holds; plain values.
+
+        A run that is not sealed has `kind` `open`, its counts so far, and none of the tables that a seal names.
+        """
+        record = self._record.model_copy(update={"maps": self._maps})
+        return {**record.model_dump(mode="json"), "runs": [run.description() for run in self._runs]}
 
     @cached_property
     def quarantine(self) -> pa.Table:
         """Images without features: image_id, uri, stage, error_class, error_type, message."""
-        return _taken(self._quarantines, self._kept[1::2])
+        return _taken([run.quarantine for run in self._runs], self._kept[1::2])
 
     @cached_property
     def pooled(self) -> pa.Table:
@@ -134,11 +196,8 @@ class FeatureSet:
     @cached_property
     def removed(self) -> pa.Table:
         """Images that the source no longer had when the last run was planned: image_id. Their features stay."""
-        return catalog.removed_images(self._root, self._manifests)
-
-    @cached_property
-    def _quarantines(self) -> list[pa.Table]:
-        return [catalog.read_table(self._root, manifest.quarantine) for manifest in self._manifests]
+        removed = catalog.run_record(self._root, self._runs[-1].number).removed
+        return REMOVED.empty_table() if removed is None else catalog.read_table(self._root, removed)
 
     @cached_property
     def _all_places(self) -> list[pa.Table]:
@@ -147,47 +206,52 @@ class FeatureSet:
     @cached_property
     def _kept(self) -> list[pa.Array]:
         """The rows that count, per run: first of its index, then of its quarantine."""
-        pairs = zip(self._all_places, self._quarantines, strict=True)
-        return last_rows([table["image_id"] for pair in pairs for table in pair])
+        pairs = zip(self._all_places, self._runs, strict=True)
+        return last_rows([ids for places, run in pairs for ids in (places["image_id"], run.quarantine["image_id"])])
 
     @cached_property
     def _places(self) -> pa.Table:
+        _ = self._shards  # with it, all that it takes to find a row is here
         return _taken(self._all_places, self._kept[0::2])
 
     @cached_property
-    def _positions(self) -> tuple[np.ndarray, ...]:
-        stored = read_positions(self._root, self._record)
-        return tuple(stored[spec.column] for spec in level_maps(self._record.maps))
+    def _order(self) -> np.ndarray:
+        """Positions by ascending id: looking through all ids would take 5 ms in a million, and eight bytes do not."""
+        return np.asarray(pc.sort_indices(self._places["image_id"]))
 
     @cached_property
-    def _no_mem_embed(self) -> np.ndarray | None:
-        vector = self._record.no_mem_embed
-        return None if vector is None else np.array(vector, np.float32)
+    def _shards(self) -> ShardReader:
+        tables = [run.shards.select(_SHARD) for run in self._runs]
+        return ShardReader(self._root, self._record.fingerprint, pa.concat_tables(tables))
+
+    @cached_property
+    def _reader(self) -> RowReader:
+        return RowReader(
+            self._shards,
+            self._places,
+            self._maps,
+            load_positions=self._load_positions,
+            no_mem_embed=self._record.no_mem_embed,
+            is_local=self._root.is_local,
+            is_whole=self._maps == self._record.maps,
+        )
+
+    @cached_property
+    def _positions(self) -> dict[str, np.ndarray]:
+        return read_positions(self._root, self._record)
 
     def _index_columns(self, columns: list[str]) -> list[pa.Table]:
-        return [catalog.read_columns(self._root, manifest.index, columns) for manifest in self._manifests]
+        return [run.index(columns) for run in self._runs]
 
     def _load_positions(self) -> tuple[np.ndarray, ...]:
-        return self._positions
+        return tuple(self._positions[spec.column] for spec in level_maps(self._maps))
 
-    def _find(self, image_id: str) -> int:
-        return int(pc.index(self._places["image_id"], image_id).as_py())
-
-    def _read_row(self, shard: str, row: int, columns: list[str]) -> pa.Table:
-        try:
-            with self._root.open(shard) as stream:
-                file = pq.ParquetFile(stream, page_checksum_verification=True)
-                if self._record.maps:  # one image a row group
-                    return file.read_row_group(row, columns).select(columns)
-                return file.read(columns).select(columns).slice(row, 1)
-        except FileNotFoundError:
-            raise FeatureSetError(f"shard {self._root.uri_of(shard)} is missing; the feature set is damaged") from None
-        except PermissionError as error:
-            raise AccessDeniedError(f"no permission to read {self._root.uri_of(shard)}: {error.strerror}") from error
-        except StoreUnavailableError:
-            raise
-        except catalog.DAMAGE as error:
-            raise FeatureSetError(f"shard {self._root.uri_of(shard)} is damaged: {error}") from None
+    def _find(self, image_id: str) -> int | None:
+        ids, order = self._places["image_id"], self._order
+        found = bisect_left(range(len(order)), image_id, key=lambda place: ids[int(order[place])].as_py())
+        if found == len(order) or ids[int(order[found])].as_py() != image_id:
+            return None
+        return int(order[found])
 
     def _not_found(self, image_id: str) -> str:
         rows = self.quarantine.filter(pc.equal(self.quarantine["image_id"], image_id)).to_pylist()

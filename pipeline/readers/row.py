@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,9 @@ from pipeline.featureset.maps import DECODER_COLUMNS, GRID
 
 if TYPE_CHECKING:
     import torch
+
+
+LoadPositions = Callable[[], tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class FeatureRow:
         original_size: (height, width) of the image before it was resized, in pixels.
         maps: stored maps by column, from fine to coarse, (C, H, W).
         load_positions: gives the position encodings in the same order.
-        embedding: the pooled vector, (256,) float32, L2-normalised.
+        load_embedding: gives the pooled vector; reads it unless it came along with the maps.
         no_mem_embed: SAM 2's vector of that name, (256,) float32; None if the set is not of `features=decoder`.
     """
 
@@ -32,9 +36,18 @@ class FeatureRow:
     uri: str
     original_size: tuple[int, int]
     maps: Mapping[str, np.ndarray]
-    load_positions: Callable[[], tuple[np.ndarray, ...]]
-    embedding: np.ndarray
+    load_positions: LoadPositions
+    load_embedding: Callable[[], np.ndarray]
     no_mem_embed: np.ndarray | None = None
+
+    @cached_property
+    def embedding(self) -> np.ndarray:
+        """The pooled vector, (256,) float32, L2-normalised.
+
+        Raises:
+            FeatureSetError, AccessDeniedError, StoreUnavailableError: it was not read with the maps, and cannot be.
+        """
+        return self.load_embedding()
 
     @property
     def backbone_fpn(self) -> "list[torch.Tensor]":
@@ -43,7 +56,7 @@ class FeatureRow:
         With `features=decoder` these are what SAM 2's `forward_image` gives, as the video predictor takes them:
         `no_mem_embed` is not added.
         """
-        return [_tensor(values) for column, values in self.maps.items() if column != GRID]
+        return [as_tensor(values) for column, values in self.maps.items() if column != GRID]
 
     @property
     def image_embeddings(self) -> "list[torch.Tensor]":
@@ -64,8 +77,8 @@ class FeatureRow:
             raise FeatureSetError(
                 f"the mask decoder takes three maps, and {', '.join(missing)} is not among those here"
             )
-        *high_res, coarsest = [_tensor(self.maps[column].astype(np.float32)) for column in DECODER_COLUMNS]
-        return [*high_res, coarsest + _tensor(self.no_mem_embed)[:, None, None]]
+        *high_res, coarsest = [as_tensor(self.maps[column].astype(np.float32)) for column in DECODER_COLUMNS]
+        return [*high_res, coarsest + as_tensor(self.no_mem_embed)[:, None, None]]
 
     @property
     def grid(self) -> "torch.Tensor":
@@ -76,7 +89,7 @@ class FeatureRow:
         """
         if GRID not in self.maps:
             raise FeatureSetError("this feature set has no grid: embed with features.grid=4 or 8")
-        return _tensor(self.maps[GRID])
+        return as_tensor(self.maps[GRID])
 
     @property
     def vision_pos_enc(self) -> "list[torch.Tensor]":
@@ -85,7 +98,7 @@ class FeatureRow:
         Raises:
             FeatureSetError: the stored encodings are missing or damaged.
         """
-        return [_tensor(values) for values in self.load_positions()]
+        return [as_tensor(values) for values in self.load_positions()]
 
     @property
     def vision_features(self) -> "torch.Tensor":
@@ -102,14 +115,15 @@ class FeatureRow:
     @property
     def pooled(self) -> "torch.Tensor":
         """The pooled vector, (256,) float32, L2-normalised."""
-        return _tensor(self.embedding)
+        return as_tensor(self.embedding)
 
     def __repr__(self) -> str:
         shapes = ", ".join(str(values.shape) for values in self.maps.values())
         return f"FeatureRow({self.image_id!r}, original_size={self.original_size}, maps: {shapes or 'none'})"
 
 
-def _tensor(values: np.ndarray) -> "torch.Tensor":
+def as_tensor(values: np.ndarray) -> "torch.Tensor":
+    """The values as a tensor, without a copy."""
     import torch
 
     with warnings.catch_warnings():

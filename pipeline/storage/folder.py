@@ -68,6 +68,14 @@ class Folder:
         """A seekable reader of `name`; FileNotFoundError if it is not there."""
         return self._store.open(name)
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of `name` from one offset to before another, as many as there are: one request to a store."""
+        return self._store.read_range(name, start, end)
+
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """The last bytes of `name`, whose size need not be known; all of them if it has fewer: one request."""
+        return self._store.read_end(name, num_bytes)
+
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`; FileNotFoundError if it is not there."""
         return self._store.size_bytes(name)
@@ -94,6 +102,14 @@ class Folder:
             SinkError, AccessDeniedError: the place cannot be written.
         """
         return self._store.writer(name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`, in one step, whatever they were; for what is derived from records alone.
+
+        Raises:
+            StoreUnavailableError, SinkError, AccessDeniedError: it cannot be written.
+        """
+        self._store.replace(name, data)
 
     def delete(self, name: str) -> None:
         """Removes `name` for good; for `jobs/clean.py` alone.

@@ -61,6 +61,18 @@ class LocalStore:
         # Native where it can be: a process that read through Python files aborted at exit (docs/decisions.md).
         return pa.OSFile(self._path(name), "rb")
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of `name` from one offset to before another."""
+        with self.open(name) as stream:
+            stream.seek(start)
+            return bytes(stream.read(end - start))
+
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """The last bytes of `name`."""
+        with self.open(name) as stream:
+            stream.seek(max(0, stream.size() - num_bytes))
+            return bytes(stream.read(num_bytes))
+
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`."""
         return Path(self._path(name)).stat().st_size
@@ -108,6 +120,23 @@ class LocalStore:
                     stream.flush()
                     os.fsync(stream.fileno())
                 _link(staged, final)
+                _sync_folder(final.parent)
+            finally:
+                staged.unlink(missing_ok=True)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`, synced, in one step."""
+        final = Path(self._path(name))
+        staged = Path(self._path(STAGING)) / f"{uuid.uuid4().hex}.tmp"
+        for folder in (staged.parent, final.parent):
+            _make_folder(folder)
+        with as_sink_error(self.uri):
+            try:
+                with staged.open("xb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                staged.replace(final)
                 _sync_folder(final.parent)
             finally:
                 staged.unlink(missing_ok=True)

@@ -52,6 +52,16 @@ class ReadOnlyStore:
         with store_errors(f"{self.uri}/{name}"):
             return pa.PythonFile(self._fs.open(self._path(name), "rb"), mode="r")
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of `name` from one offset to before another."""
+        with store_errors(f"{self.uri}/{name}"):
+            return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
+
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """The last bytes of `name`; most stores are asked for its size first."""
+        with store_errors(f"{self.uri}/{name}"):
+            return bytes(self._fs.cat_file(self._path(name), start=max(0, self.size_bytes(name) - num_bytes)))
+
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`."""
         with store_errors(f"{self.uri}/{name}"):
@@ -62,6 +72,10 @@ class ReadOnlyStore:
         self.require_writable()
 
     def writer(self, name: str) -> IO[bytes]:  # noqa: ARG002
+        """Refused."""
+        self.require_writable()
+
+    def replace(self, name: str, data: bytes) -> None:  # noqa: ARG002
         """Refused."""
         self.require_writable()
 

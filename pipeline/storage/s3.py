@@ -86,6 +86,10 @@ class S3Store:
         """The bytes of `name` from one offset to before another."""
         return self._patiently(name, lambda: self._client.get(**self._at(name), Range=f"bytes={start}-{end - 1}"))
 
+    def read_end(self, name: str, num_bytes: int) -> bytes:
+        """The last bytes of `name`."""
+        return self._patiently(name, lambda: self._client.get(**self._at(name), Range=f"bytes=-{num_bytes}"))
+
     def size_bytes(self, name: str) -> int:
         """Bytes of `name`."""
         answer = self._patiently(name, lambda: self._client.call("head_object", **self._at(name)))
@@ -95,6 +99,11 @@ class S3Store:
         """Removes `name`; no harm if it is gone."""
         with as_sink_error(self.uri):
             self._patiently(name, lambda: self._client.call("delete_object", **self._at(name)))
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`; sending them twice is harmless."""
+        with as_sink_error(self.uri):
+            self._patiently(name, lambda: self._client.call("put_object", **self._at(name), Body=data))
 
     def unfinished_uploads(self) -> Iterator[UnfinishedUpload]:
         """Uploads below the prefix that were begun and neither completed nor aborted, in the order of their names."""

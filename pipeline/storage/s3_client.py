@@ -5,6 +5,7 @@ cannot be helped is that aiohttp sends a PUT once more when its connection break
 """
 
 import errno
+import os
 from typing import Any
 
 from fsspec.asyn import sync
@@ -17,13 +18,14 @@ _ONCE = {"retries": {"mode": "standard", "total_max_attempts": 1}}
 
 
 class S3Client:
-    """Requests of one process; cheap to make, s3fs shares the connections."""
+    """Requests of one process; cheap to make, s3fs shares the connections. In another process it makes its own."""
 
     def __init__(self) -> None:
-        self._moderate = S3FileSystem(config_kwargs=_MODERATE, use_listings_cache=False)
-        self._once = S3FileSystem(config_kwargs=_ONCE, use_listings_cache=False)
-        # s3fs would try each of botocore's tries five times over; whoever calls us is patient.
-        self._moderate.retries = self._once.retries = 1
+        self._process, self._file_systems = os.getpid(), _file_systems()
+
+    def __reduce__(self) -> tuple[type["S3Client"], tuple[()]]:
+        """What travels is what to make: s3fs would arrive with retries of its own."""
+        return S3Client, ()
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """The answer to a request that may be sent several times.
@@ -52,7 +54,29 @@ class S3Client:
             OSError: as `store_errors` says it; a body that ends too early is a ConnectionError.
         """
         with store_errors(_uri(arguments)):
-            return bytes(sync(self._moderate.loop, _get, self._moderate, arguments))
+            file_system = self._moderate
+            return bytes(sync(file_system.loop, _get, file_system, arguments))
+
+    @property
+    def _moderate(self) -> S3FileSystem:
+        return self._in_this_process()[0]
+
+    @property
+    def _once(self) -> S3FileSystem:
+        return self._in_this_process()[1]
+
+    def _in_this_process(self) -> tuple[S3FileSystem, S3FileSystem]:
+        if self._process != os.getpid():  # what a fork brought along cannot be used
+            self._process, self._file_systems = os.getpid(), _file_systems()
+        return self._file_systems
+
+
+def _file_systems() -> tuple[S3FileSystem, S3FileSystem]:
+    """One that retries a little, one that never does."""
+    moderate, once = (S3FileSystem(config_kwargs=each, use_listings_cache=False) for each in (_MODERATE, _ONCE))
+    # s3fs would try each of botocore's tries five times over; whoever calls us is patient.
+    moderate.retries = once.retries = 1
+    return moderate, once
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -13,15 +13,9 @@ sys.path.insert(0, str(REPOSITORY / "jobs"))
 from embed import with_model  # noqa: E402
 from job import compose_values, model_overrides  # noqa: E402
 
-from pipeline.config import (  # noqa: E402
-    AbandonConfig,
-    CleanConfig,
-    VerifyConfig,
-    checked,
-    job_config,
-    repair_config,
-)
+from pipeline.config import AbandonConfig, CleanConfig, RepairConfig, VerifyConfig, checked, checked_job, job_config  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
+from pipeline.export_config import BuildIndexConfig, FindDuplicatesConfig, search_config  # noqa: E402
 
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIGS.glob("*/*.yaml"))]
 
@@ -100,10 +94,36 @@ def test_the_configuration_of_every_small_job_composes_into_a_checked_one(kind, 
 def test_a_repair_takes_what_the_embed_job_takes_and_a_level():
     overrides = ["source=sample", "model=hiera_debug", "model.checkpoint=random", "model.neck.fuse_type=avg"]
     values = with_model(compose_values("repair", [*overrides, "level=sizes"]), overrides)
-    config = repair_config(values)
+    config = checked_job(values, RepairConfig)
     assert (config.level, config.source.kind, config.model.name) == ("sizes", "sample", "hiera_debug")
     assert config.model.overrides == ("neck.fuse_type=avg",)
-    assert repair_config({key: value for key, value in values.items() if key != "level"}).level == "full"
+    assert checked_job({key: value for key, value in values.items() if key != "level"}, RepairConfig).level == "full"
+
+
+@pytest.mark.parametrize(
+    ("kind", "job", "overrides"),
+    [
+        (BuildIndexConfig, "build_index", ["vectors=grid", "index.uri=/i (1)"]),
+        (FindDuplicatesConfig, "find_duplicates", ["min_similarity=0.9", "output=/d (1).parquet", "sheet=/s,1.png"]),
+    ],
+)
+def test_the_configuration_of_jobs_that_read_features_composes_into_a_checked_one(kind, job, overrides):
+    values = compose_values(job, [*overrides, "features.uri=/a (1)/b"])
+    assert values.pop("choices") == {}
+    config = checked(kind, values)
+    assert config.features.uri == "/a (1)/b"
+    for override in overrides:
+        field, _, value = override.partition("=")
+        found = config.index.uri if field == "index.uri" else getattr(config, field)
+        assert str(found) == value
+
+
+@pytest.mark.parametrize("image_id", ["0001", "a (1).jpg", "x=1", "é😀/[0].jpg", "null.jpg"])
+def test_an_image_id_means_itself_whatever_it_holds(image_id):
+    values = compose_values("search", [f"image_id={image_id}", "region=[0,0.25,1,1]", "k=3"])
+    assert values.pop("choices") == {}
+    config = search_config(values)
+    assert (config.image_id, config.region, config.k) == (image_id, (0, 0.25, 1, 1), 3)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +140,9 @@ def test_a_repair_takes_what_the_embed_job_takes_and_a_level():
         ("export_feast", ["exports.uri=x"], "did you mean export.uri"),
         ("export_feast", ["export.uri=null"], "export.uri=None"),
         ("repair", ["source=sampel"], "choices: directory, sample"),
+        ("build_index", ["vector=grid"], "did you mean vectors"),
+        ("search", ["image_uri=x"], "did you mean image_id"),
+        ("find_duplicates", ["output=d", "similarity=0.9"], "did you mean min_similarity"),
         *((job, ["--yes"], "'--yes' is not an override") for job in ("embed", "verify", "repair", "abandon")),
     ],
 )
@@ -138,6 +161,9 @@ def test_every_job_refuses_in_one_line_what_it_does_not_know(job, arguments, sai
         ("clean", ["older_than_hours: 72", "--yes"]),
         ("abandon", ["run: null"]),
         ("export_feast", ["export:", "uri: outputs/feast"]),
+        ("build_index", ["vectors: pooled"]),
+        ("search", ["k: 10", "region: null"]),
+        ("find_duplicates", ["min_similarity: 0.98"]),
         ("repair", ["level: full", "images_per_unit", "model=hiera_debug|"]),
     ],
 )

@@ -73,7 +73,7 @@ class _Check:
     """One feature set beside the truth."""
 
     def __init__(self, sink: str, source: str, truth: dict[str, bytes]) -> None:
-        self._features = pipeline.open_features(sink)
+        self._features = pipeline.open_features(sink, sealed_only=True)
         self._root, self._source, self._truth = Folder(sink), source, truth
         self._ids = list(truth)
         self._place = {image_id: place for place, image_id in enumerate(self._ids)}
@@ -251,7 +251,7 @@ def _floats(value: pa.Scalar) -> list[float]:
 def read(sink: str) -> str:
     """All that users can read, as one digest; or, if that is how it ends, the error that says something is wrong."""
     try:
-        features = pipeline.open_features(sink)
+        features = pipeline.open_features(sink, sealed_only=True)
         seen = hashlib.sha256(repr((features.quarantine.to_pylist(), features.pooled.to_pylist())).encode())
         for image_id in features:
             row = features[image_id]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import RepairConfig, repair_config
+from pipeline.config import RepairConfig, checked_job
 from pipeline.errors import AuditFailedError, FeatureSetError, RunConflictError, RunIncompleteError
 from pipeline.execution.repair import choose_run, repair, require_repairable
 from pipeline.execution.task import Task
@@ -119,7 +119,7 @@ def configure(tmp_path: Path) -> Callable[..., RepairConfig]:
             "preprocess": {},
             "execution": {},
         }
-        return repair_config({**values, **changes})
+        return checked_job({**values, **changes}, RepairConfig)
 
     return make
 

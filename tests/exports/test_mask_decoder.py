@@ -25,7 +25,7 @@ def row() -> FeatureRow:
     rng = np.random.default_rng(5)
     shapes = {"high_res_0": (32, 32, 32), "high_res_1": (64, 16, 16), "fpn_2": (256, 8, 8)}
     maps = {name: rng.standard_normal(shape, np.float32).astype(np.float16) for name, shape in shapes.items()}
-    return FeatureRow("a.png", "/a.png", (60, 90), maps, tuple, np.zeros(256), np.zeros(256, np.float32))
+    return FeatureRow("a.png", "/a.png", (60, 90), maps, tuple, lambda: np.zeros(256), np.zeros(256, np.float32))
 
 
 def test_masks_have_the_size_of_the_image_and_come_best_first(checkpoint: Path, row: FeatureRow):
@@ -37,7 +37,7 @@ def test_masks_have_the_size_of_the_image_and_come_best_first(checkpoint: Path, 
 
 def test_a_point_is_one_of_the_image_whatever_its_size(checkpoint: Path, row: FeatureRow):
     decoder = MaskDecoder(checkpoint, side_px=SIDE_PX)
-    twice = FeatureRow("b", "/b", (120, 180), row.maps, tuple, row.embedding, row.no_mem_embed)
+    twice = FeatureRow("b", "/b", (120, 180), row.maps, tuple, row.load_embedding, row.no_mem_embed)
     torch.testing.assert_close(decoder.logits(row, [(45.0, 30.0)]), decoder.logits(twice, [(90.0, 60.0)]))
     assert not torch.equal(decoder.logits(row, [(45.0, 30.0)])[0], decoder.logits(row, [(5.0, 30.0)])[0])
 

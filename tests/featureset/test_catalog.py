@@ -58,6 +58,13 @@ def test_committed_units_are_numbers_in_order_whatever_the_listing_does(small: S
     assert (found.dtype, found.tolist()) == (np.int64, [0, 7, 12, 100_000])
 
 
+def test_commits_are_read_in_the_order_of_their_units(small: SmallSet):
+    assert catalog.commit_records(small.root, 1) == []
+    run = small.begin([["a"], ["b"], ["c"]])
+    commits = [small.commit(run, unit, [image_id]) for unit, image_id in ((2, "c"), (0, "a"))]
+    assert catalog.commit_records(small.root, 1) == commits[::-1]
+
+
 def test_a_run_ends_once_sealed_or_abandoned(small: SmallSet):
     sealed = small.embed([["a"]])
     small.begin([["b"]])

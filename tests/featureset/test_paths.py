@@ -43,4 +43,12 @@ def test_files_of_many_rows_get_a_name_that_nobody_else_has(fresh: Callable[[], 
 
 def test_the_docstring_draws_every_place():
     drawn = {line.split("/")[0].split()[0] for line in (paths.__doc__ or "").splitlines()[2:] if line}
-    assert drawn == {"featureset.json", "position_encodings", "shards", "runs", "staging"}
+    assert drawn == {
+        "featureset.json",
+        "README.md",
+        "croissant.json",
+        "position_encodings",
+        "shards",
+        "runs",
+        "staging",
+    }

@@ -88,7 +88,9 @@ def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupte
     assert ended.code == 143, str(ended)
     assert "run the same command again" in ended.err
     with pytest.raises(pipeline.PipelineError, match="not sealed"):
-        pipeline.open_features(str(sink))
+        pipeline.open_features(sink, sealed_only=True)
+    so_far = pipeline.open_features(sink)
+    assert (so_far.is_sealed, 0 < len(so_far) < 120, set(so_far) <= set(names)) == (False, True, True)
 
     killed = start_locally(*command, f"sink.uri={sink}")
     wait_for_commits(sink, killed, 20)

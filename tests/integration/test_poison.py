@@ -49,7 +49,7 @@ def test_a_run_stops_before_it_wastes_a_cluster_and_goes_on_when_more_may_fail(s
     assert "NotAnImage" in stopped.err, str(stopped)
     assert "run.max_failed_share=0.25" in stopped.err, str(stopped)
     with pytest.raises(pipeline.PipelineError, match="not sealed"):
-        pipeline.open_features(sink)
+        pipeline.open_features(sink, sealed_only=True)
 
     done = start_locally(*command, "run.max_failed_share=0.5").finish()
     assert done.code == 0, str(done)

@@ -17,6 +17,8 @@ TOKENS = re.compile("[0-9a-f]{32}")
     ("name", "kind", "run", "unit"),
     [
         (paths.FEATURE_SET, "record", None, None),
+        (paths.CARD, "record", None, None),
+        (paths.CROISSANT, "record", None, None),
         (paths.run_record(3), "record", 3, None),
         (paths.manifest(3), "record", 3, None),
         (paths.commit(3, 41), "commit", 3, 41),
@@ -37,6 +39,7 @@ def test_a_name_that_a_writer_gives_is_known(name: str, kind: str, run: int | No
     [
         "notes.txt",
         "old/featureset.json",
+        "shards/README.md",
         "featureset.json.bak",
         f"shards/000001/000000001-{TOKEN}.parquet.bak",
         f"shards/000001/000000001-{TOKEN[:-1]}.parquet",

@@ -1,5 +1,6 @@
 """What `features=decoder` holds, and masks from it, equal what SAM 2's own image predictor gives, to 1e-4 in fp32."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ class Predicted:
             maps = map_specs(tree, SIDE_PX, FeatureChoice("decoder", (dtype,)))
             stored = stored_features(output, maps).of_image(0)
             read = {spec.column: _numbers(spec, stored).transpose(2, 0, 1) for spec in maps}
-            self.rows[dtype] = FeatureRow("a", "/a", image.shape[:2], read, tuple, stored["embedding"], no_mem_embed)
+            pooled = partial(np.asarray, stored["embedding"])
+            self.rows[dtype] = FeatureRow("a", "/a", image.shape[:2], read, tuple, pooled, no_mem_embed)
 
 
 def _numbers(spec, stored):

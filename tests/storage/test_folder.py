@@ -4,12 +4,14 @@ import pickle
 import socket
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import read_uri
 from pipeline.storage.trouble import PATIENCE_S
+from tests.faults.proxied import ProxiedBucket
 
 
 def test_an_unknown_scheme_is_a_configuration_error():
@@ -94,3 +96,32 @@ def test_a_folder_knows_how_patient_it_is(tmp_path: Path):
 def test_a_folder_goes_to_other_processes(uri: str):
     arrived = pickle.loads(pickle.dumps(Folder(uri, 7.0)))  # noqa: S301
     assert (arrived.uri, arrived.patience_s) == (uri, 7.0)
+
+
+@pytest.mark.parametrize("kind", ["disk", "bucket", "memory"])
+def test_a_range_and_the_end_of_a_file_are_read_alone(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
+    if kind == "bucket":
+        folder = Folder(f"s3://{request.getfixturevalue('store').bucket}/set")
+    else:
+        folder = Folder(tmp_path if kind == "disk" else request.getfixturevalue("remote"))
+    if kind == "memory":
+        fsspec.filesystem("memory").pipe_file(f"{folder.uri}/a", b"0123456789")
+    else:
+        folder.create("a", b"0123456789")
+    assert folder.read_range("a", 3, 6) == b"345"
+    assert folder.read_range("a", 8, 20) == b"89", "as many as there are"
+    assert folder.read_end("a", 4) == b"6789"
+    assert folder.read_end("a", 40) == b"0123456789"
+    for ask in (lambda: folder.read_range("b", 0, 1), lambda: folder.read_end("b", 1)):
+        with pytest.raises(FileNotFoundError):
+            ask()
+
+
+def test_ranges_of_an_object_are_one_request_each(store: ProxiedBucket):
+    folder = Folder(f"s3://{store.bucket}")
+    folder.create("a", b"0123456789")
+    store.proxy.forget()
+    folder.read_range("a", 3, 6)
+    folder.read_end("a", 4)
+    ranges = [seen.headers["range"] for seen in store.proxy.requests]
+    assert ranges == ["bytes=3-5", "bytes=-4"]

@@ -73,6 +73,20 @@ def test_of_many_processes_racing_for_a_name_exactly_one_creates_it(tmp_path: Pa
     assert list((tmp_path / "sink" / STAGING).iterdir()) == []
 
 
+def test_what_is_derived_can_be_replaced_and_nothing_is_left_beside_it(folder: Folder, tmp_path: Path):
+    folder.replace("README.md", b"first")
+    folder.replace("README.md", b"second")
+    assert folder.read("README.md") == b"second"
+    assert all_files(tmp_path) == ["sink/README.md"]
+
+
+def test_a_replacement_that_cannot_be_leaves_what_was(folder: Folder, tmp_path: Path):
+    folder.create("README.md/file", b"in the way")
+    with pytest.raises(SinkError, match="Is a directory"):
+        folder.replace("README.md", b"second")
+    assert all_files(tmp_path) == ["sink/README.md/file"]
+
+
 def test_create_says_whether_it_created(folder: Folder):
     assert folder.create("runs/1", b"first") is True
     assert folder.create("runs/1", b"second") is False

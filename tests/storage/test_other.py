@@ -17,6 +17,7 @@ WRITES: dict[str, Callable[[Folder], object]] = {
     "require_writable": lambda folder: folder.require_writable(),
     "create": lambda folder: folder.create("b", b""),
     "writer": lambda folder: folder.writer("b"),
+    "replace": lambda folder: folder.replace("a", b""),
     "delete": lambda folder: folder.delete("a"),
     "unfinished_uploads": lambda folder: folder.unfinished_uploads(),
     "abort_upload": lambda folder: folder.abort_upload(UnfinishedUpload("a", "token", 0.0)),

@@ -70,6 +70,23 @@ def test_create_says_whether_it_created(folder: Folder, store: ProxiedBucket):
     assert [seen.conditional for seen in store.proxy.seen(PUT)] == [True, True]
 
 
+def test_what_is_derived_can_be_replaced(folder: Folder, store: ProxiedBucket):
+    folder.replace("README.md", b"first")
+    folder.replace("README.md", b"second")
+    assert store.body("set/README.md") == b"second"
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in FIRST_PUTS if "412" not in wrong])
+def test_a_replacement_is_there_in_the_end_whatever_becomes_of_its_request(
+    wrong: str, folder: Folder, store: ProxiedBucket
+):
+    folder.replace("README.md", b"first")
+    fault, _ = FIRST_PUTS[wrong]
+    store.proxy.install(fault(operation=PUT, first=1))
+    folder.replace("README.md", b"second")
+    assert store.body("set/README.md") == b"second"
+
+
 @pytest.mark.parametrize("wrong", FIRST_PUTS)
 def test_a_create_is_told_truly_whatever_becomes_of_its_request(wrong: str, folder: Folder, store: ProxiedBucket):
     fault, num_puts = FIRST_PUTS[wrong]

@@ -1,7 +1,9 @@
 """Requests to S3: sent once or a few times as asked, and answered in the operating system's words."""
 
+import multiprocessing
 import socket
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -116,3 +118,18 @@ def test_a_store_that_is_not_there_is_trouble(store: ProxiedBucket, monkeypatch:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
     with pytest.raises(ConnectionError, match="EndpointConnectionError"):
         S3Client().get(Bucket=store.bucket, Key="k")
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_client_that_was_used_goes_to_other_processes_of_any_start(
+    start: str, at: dict[str, str], store: ProxiedBucket
+):
+    client = S3Client()
+    assert client.get(**at) == b"0123456789"
+    with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
+        assert pool.submit(client.get, **at).result(60) == b"0123456789"
+        store.proxy.install(Answer(503))
+        store.proxy.forget()
+        with pytest.raises(ConnectionError):
+            pool.submit(client.call_once, "head_object", **at).result(60)
+    assert len(store.proxy.requests) == 1, "there, too, what is to be sent once is"

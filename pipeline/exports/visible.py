@@ -1,0 +1,63 @@
+"""The rows of a feature set that count, streamed from its index tables; for an image in several runs, the last one's.
+
+Of all rows only ids and row numbers are held; columns are read batch by batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import ConfigError
+from pipeline.featureset import catalog
+from pipeline.readers.visibility import last_rows
+from pipeline.storage.folder import Folder
+
+_ROWS_AT_ONCE = 16_384
+
+
+class VisibleRows:
+    """The visible rows of a sealed feature set, run by run in the order of the plan.
+
+    Raises:
+        ConfigError: no feature set there, or none of its runs is sealed.
+        FeatureSetError: it is damaged.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.root = Folder(uri)
+        record = catalog.feature_set_record(self.root)
+        if record is None:
+            raise ConfigError(f"{self.root.uri} holds no feature set (there is no featureset.json); mend features.uri")
+        self.record = record
+        self._manifests = catalog.sealed_runs(self.root)
+        if not self._manifests:
+            raise ConfigError(f"{self.root.uri} is not sealed yet: run the command that writes it again until it is")
+        tables = [table for manifest in self._manifests for table in (manifest.index, manifest.quarantine)]
+        ids = [catalog.read_columns(self.root, table, ["image_id"])["image_id"] for table in tables]
+        self._kept = [rows.to_numpy() for rows in last_rows(ids)[0::2]]
+
+    @property
+    def run(self) -> int:
+        """The number of the last sealed run."""
+        return self._manifests[-1].run
+
+    def __len__(self) -> int:
+        """Images that count."""
+        return sum(map(len, self._kept))
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Those columns of the rows that count; each call reads the index anew.
+
+        Raises:
+            FeatureSetError: a table is missing or damaged.
+        """
+        for manifest, kept in zip(self._manifests, self._kept, strict=True):
+            with catalog.table_file(self.root, manifest.index) as table:
+                first = 0
+                for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+                    low, high = np.searchsorted(kept, [first, first + batch.num_rows])
+                    whole = batch.select(columns)
+                    if high > low:
+                        yield whole if high - low == batch.num_rows else whole.take(pa.array(kept[low:high] - first))
+                    first += batch.num_rows
