@@ -36,7 +36,7 @@ bench: .venv/test.stamp .venv-peers/stamp
 	@SAM2_BUILD_CUDA=0 $(PIP) install --no-deps --no-build-isolation --target .venv-sam2 --requirement $<
 	@touch $@
 
-# Feast wants an older pandas.
+# Feast wants an older pandas than we do.
 .venv-feast/stamp: tests/exports/feast_requirements.txt
 	@rm -rf .venv-feast
 	$(PYTHON) -m venv .venv-feast
