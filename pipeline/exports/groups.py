@@ -1,6 +1,6 @@
 """Groups of vectors: neighbours above a similarity, and whoever is a neighbour's neighbour.
 
-Each vector is searched for in so many lists as 99 in 100 pairs of that similarity take; memory holds the vectors of one
+Each vector is searched for in so many lists as 998 in 1,000 pairs of that similarity take; memory holds the vectors of one
 list, a bounded number of pairs, and a few numbers a vector.
 """
 
@@ -24,7 +24,7 @@ _ROUNDING = 2e-5
 
 
 def probes_for(lists: Lists, sample: Sample, min_similarity: float) -> int:
-    """How many lists hold 99 in 100 near-duplicates of a vector.
+    """How many lists hold 998 in 1,000 near-duplicates of a vector.
 
     Measured with pairs of the sample; where those are few, with twins of its vectors at just that similarity.
     """

@@ -5,8 +5,8 @@ import os
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -106,9 +106,17 @@ class LocalStore:
             return False
         return True
 
-    @contextmanager
-    def writer(self, name: str) -> Iterator[IO[bytes]]:
+    def writer(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """A stream to a temporary file that gets its name, synced and whole, when the block ends well."""
+        return self._staged(name, _link)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Makes these the bytes of `name`, synced, in one step."""
+        with self._staged(name, Path.replace) as stream:
+            stream.write(data)
+
+    @contextmanager
+    def _staged(self, name: str, publish: Callable[[Path, Path], object]) -> Iterator[IO[bytes]]:
         final = Path(self._path(name))
         staged = Path(self._path(STAGING)) / f"{uuid.uuid4().hex}.tmp"
         for folder in (staged.parent, final.parent):
@@ -119,24 +127,7 @@ class LocalStore:
                     yield stream
                     stream.flush()
                     os.fsync(stream.fileno())
-                _link(staged, final)
-                _sync_folder(final.parent)
-            finally:
-                staged.unlink(missing_ok=True)
-
-    def replace(self, name: str, data: bytes) -> None:
-        """Makes these the bytes of `name`, synced, in one step."""
-        final = Path(self._path(name))
-        staged = Path(self._path(STAGING)) / f"{uuid.uuid4().hex}.tmp"
-        for folder in (staged.parent, final.parent):
-            _make_folder(folder)
-        with as_sink_error(self.uri):
-            try:
-                with staged.open("xb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                staged.replace(final)
+                publish(staged, final)
                 _sync_folder(final.parent)
             finally:
                 staged.unlink(missing_ok=True)
