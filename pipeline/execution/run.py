@@ -172,6 +172,7 @@ def _describe(task: Task) -> None:
 
 
 def _nothing_to_do(task: Task, wall_s: float) -> RunSummary:
+    _describe(task)  # a kill may have come between a seal and its description
     num_quarantined = sum(manifest.num_quarantined for manifest in catalog.sealed_runs(task.root))
     return RunSummary(
         uri=task.root.uri,

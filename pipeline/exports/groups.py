@@ -1,7 +1,7 @@
 """Groups of vectors: neighbours above a similarity, and whoever is a neighbour's neighbour.
 
-Each vector is searched for in so many lists as 998 in 1,000 pairs of that similarity take; memory holds the vectors of one
-list, a bounded number of pairs, and a few numbers a vector.
+Each vector is searched for in so many lists as 998 in 1,000 pairs of that similarity take; memory holds the vectors of
+one list, a bounded number of pairs, and a few numbers a vector.
 """
 
 from collections.abc import Iterator

@@ -106,7 +106,7 @@ def run_record(root: Folder, run: int) -> RunRecord:
 def run_end(root: Folder, run: int) -> Manifest | Abandonment | None:
     """How a run ended: sealed or abandoned; None while it is open."""
     name = paths.manifest(run)
-    data = _bytes(root, name)
+    data = read_bytes(root, name)
     if data is None:
         return None
     kind = Abandonment if b'"abandoned"' in data else Manifest
@@ -155,7 +155,7 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
     Raises:
         FeatureSetError: the file is missing, or its bytes are not those that were written.
     """
-    data = _bytes(root, file.name)
+    data = read_bytes(root, file.name)
     if data is None:
         raise FeatureSetError(f"{root.uri_of(file.name)} is missing; the feature set is damaged")
     if hashlib.sha256(data).hexdigest() != file.sha256:
@@ -196,11 +196,16 @@ def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
 
 
 def _read(root: Folder, name: str, kind: type[R]) -> R | None:
-    data = _bytes(root, name)
+    data = read_bytes(root, name)
     return None if data is None else kind.from_bytes(data, root.uri_of(name))
 
 
-def _bytes(root: Folder, name: str) -> bytes | None:
+def read_bytes(root: Folder, name: str) -> bytes | None:
+    """The bytes of a small file; None if it is not there.
+
+    Raises:
+        AccessDeniedError, StoreUnavailableError, FeatureSetError: it cannot be read.
+    """
     try:
         return root.read(name)
     except FileNotFoundError:

@@ -34,6 +34,19 @@ def test_a_licence_once_said_is_kept_and_the_rest_follows_the_last_seal(tmp_path
     assert b'"images-3"' in small.root.read("croissant.json")
 
 
+def test_what_is_there_as_it_should_be_is_not_written_again(tmp_path: Path):
+    small = two_runs(tmp_path / "set")
+    describe(small.root)
+    files = [tmp_path / "set" / name for name in ("README.md", "croissant.json")]
+    before = [file.stat().st_ino for file in files]
+    describe(small.root)
+    assert [file.stat().st_ino for file in files] == before
+    files[0].write_text("stale")
+    describe(small.root)
+    assert files[0].read_text() != "stale"
+    assert files[1].stat().st_ino == before[1]
+
+
 def test_descriptions_are_neither_damage_nor_orphans_nor_features(tmp_path: Path):
     small = two_runs(tmp_path / "set")
     before = open_features(small.uri).image_ids
