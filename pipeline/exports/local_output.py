@@ -1,12 +1,12 @@
 """Files and folders that appear whole or not at all, on local disk, under the name that a user gave."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import AccessDeniedError, ConfigError, SinkError, StoreUnavailableError
+from pipeline.storage.local import sync
 
 
 def local_path(uri: str, field: str) -> Path:
@@ -39,11 +39,11 @@ def replacing(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
         staged = Path(aside) / path.name
         yield staged
         if staged.is_file():
-            _sync(staged)
+            sync(staged)
         if staged.is_dir() and path.is_dir():
             path.rename(Path(aside) / "before")
         staged.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -57,11 +57,3 @@ def _writing(path: Path) -> Iterator[None]:
         raise AccessDeniedError(f"no permission to write {path}: {error.strerror or error}") from error
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}; mend that or give another path") from error
-
-
-def _sync(place: Path) -> None:
-    handle = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -128,7 +128,7 @@ class LocalStore:
                     stream.flush()
                     os.fsync(stream.fileno())
                 publish(staged, final)
-                _sync_folder(final.parent)
+                sync(final.parent)
             finally:
                 staged.unlink(missing_ok=True)
 
@@ -223,7 +223,8 @@ def _make_folder(path: Path) -> None:
             raise NotADirectoryError(f"{path} is a file, not a folder") from None
 
 
-def _sync_folder(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Makes a file's bytes, or a folder's names, last."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
