@@ -9,9 +9,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from pipeline.errors import ConfigError, FeatureSetError
+from pipeline.errors import ConfigError
 from pipeline.exports.visible import VisibleRows
-from pipeline.featureset import catalog
 from pipeline.featureset.maps import GRID, MapSpec
 
 Kind = Literal["pooled", "grid"]
@@ -112,26 +111,8 @@ class GridVectors:
             yield np.concatenate(waiting).astype(np.float32)
 
     def _images(self) -> Iterator[np.ndarray]:
-        for shard, rows in self._shards():
-            with catalog.parquet_file(self._rows.root, shard) as file:
-                if GRID not in file.schema_arrow.names:
-                    raise FeatureSetError(f"{self._rows.root.uri_of(shard)} is damaged: it has no column {GRID}")
-                for row in rows:
-                    cells_1CHW = self._spec.read(file.read_row_group(row, self._spec.names))
-                    yield cells_1CHW[0].transpose(1, 2, 0).reshape(-1, self.dimension)
-
-    def _shards(self) -> Iterator[tuple[str, list[int]]]:
-        """Each shard with its rows that count; the index has a shard's rows one after another."""
-        shard, rows = "", list[int]()
-        for batch in self._rows.batches(["shard", "row"]):
-            for name, row in zip(batch["shard"].to_pylist(), batch["row"].to_pylist(), strict=True):
-                if name != shard:
-                    if rows:
-                        yield shard, rows
-                    shard, rows = name, []
-                rows.append(row)
-        if rows:
-            yield shard, rows
+        for row in self._rows.features().select(GRID).rows():
+            yield row.maps[GRID].transpose(1, 2, 0).reshape(-1, self.dimension)
 
 
 def _grid_spec(rows: VisibleRows) -> MapSpec:

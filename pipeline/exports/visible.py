@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.featureset import catalog
+from pipeline.readers.feature_set import FeatureSet
+from pipeline.readers.run_contents import SealedRun
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
 
@@ -45,6 +47,10 @@ class VisibleRows:
     def __len__(self) -> int:
         """Images that count."""
         return sum(map(len, self._kept))
+
+    def features(self) -> FeatureSet:
+        """The same rows, in the same order, with their maps."""
+        return FeatureSet(self.root, self.record, [SealedRun(self.root, manifest) for manifest in self._manifests])
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Those columns of the rows that count; each call reads the index anew.

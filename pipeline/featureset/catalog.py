@@ -5,7 +5,7 @@ Run folders and commits are found by listing, but a run exists only by its recor
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -166,23 +166,14 @@ def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) 
 
 
 @contextmanager
-def parquet_file(root: Folder, name: str) -> Iterator[pq.ParquetFile]:
-    """An open table or shard, for reading in pieces; what is read is checked page by page.
+def table_file(root: Folder, file: TableFile) -> Iterator[pq.ParquetFile]:
+    """The open table a record names, for reading in pieces; what is read is checked page by page.
 
     Raises:
         FeatureSetError: the file is missing, or the bytes that were read are not those that were written.
     """
-    with reading_errors(root, name), root.open(name) as stream:
+    with reading_errors(root, file.name), root.open(file.name) as stream:
         yield pq.ParquetFile(stream, page_checksum_verification=True)
-
-
-def table_file(root: Folder, file: TableFile) -> AbstractContextManager[pq.ParquetFile]:
-    """The open table a record names.
-
-    Raises:
-        FeatureSetError: as `parquet_file`.
-    """
-    return parquet_file(root, file.name)
 
 
 def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
