@@ -32,8 +32,8 @@ def build_index(features_uri: str, index_uri: str, kind: Kind = "pooled") -> Ind
         kind: `pooled` (a vector an image) or `grid` (a vector a cell).
 
     Raises:
-        ConfigError: no such features, or the place holds something else or is not local.
-        FeatureSetError: the feature set is damaged.
+        ConfigError: there is no image in it, or the place holds something else or is not local.
+        FeatureSetError: no sealed feature set there, or it is damaged.
         SinkError, AccessDeniedError: the place cannot be written.
     """
     path = local_path(index_uri, "index.uri")

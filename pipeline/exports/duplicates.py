@@ -92,7 +92,8 @@ def find_duplicates(features_uri: str, output: str, *, min_similarity: float) ->
         min_similarity: cosine similarity from which two images are near-duplicates.
 
     Raises:
-        ConfigError: no such features, or the output is not local.
+        ConfigError: there is no image in it, or the output is not local.
+        FeatureSetError: no sealed feature set there, or it is damaged.
         SinkError, AccessDeniedError: the output cannot be written.
     """
     path = local_path(output, "output")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord, Manifest
 from pipeline.model.checkpoint import SIZES
@@ -33,11 +32,8 @@ class Facts:
         Raises:
             FeatureSetError: no feature set, or none of its runs is sealed.
         """
-        record = catalog.feature_set_record(root)
-        runs = tuple(catalog.sealed_runs(root)) if record else ()
-        if record is None or not runs:
-            raise FeatureSetError(f"{root.uri} is not sealed yet: there is nothing to describe")
-        return cls(root.uri, record, runs, licence)
+        record, sealed = catalog.sealed_set(root)
+        return cls(root.uri, record, tuple(sealed), licence)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import AccessDeniedError, ConfigError, FeatureSetError
-from pipeline.exports.feast_repository import DATA, REGISTRY, REPOSITORY_FILES, repository_text, weights_text
+from pipeline.exports.feast_repository import DATA, REGISTRY, REPOSITORY_FILES, repository_text
 from pipeline.exports.local_output import replacing
 from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord, Manifest, Record, TableFile
 from pipeline.featureset.schema import EMBEDDING
+from pipeline.featureset.weights import weights_text
 from pipeline.storage.folder import Folder
 
 RECORD = "export.json"
@@ -110,12 +111,7 @@ def export_feast(uri: str, folder: Path) -> FeastExport:
         SinkError, AccessDeniedError: the folder cannot be written.
     """
     root = Folder(uri)
-    record = catalog.feature_set_record(root)
-    if record is None:
-        raise FeatureSetError(f"{root.uri} holds no feature set (there is no featureset.json)")
-    sealed = catalog.sealed_runs(root)
-    if not sealed:
-        raise FeatureSetError(f"{root.uri} is not sealed yet: run the command that writes it again until it is done")
+    record, sealed = catalog.sealed_set(root)
     timed = [(run, time) for run, time in zip(sealed, event_times(sealed), strict=True) if run.num_embedded]
     if not timed:
         raise FeatureSetError(f"{root.uri} has no image with features, so there is nothing to export")

@@ -3,11 +3,9 @@
 They are written once and belong to the user from then on; what comes from the set enters as Python literals only.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.featureset.schema import EMBEDDING
+from pipeline.featureset.weights import weights_text
 
 DATA, REGISTRY = "data", "registry.db"
 REPOSITORY_FILES = ("feature_store.yaml", "features.py")
@@ -96,10 +94,3 @@ def repository_text(name: str, record: FeatureSetRecord, length: int) -> str:
         meaning=(EMBEDDING.metadata or {})[b"meaning"].decode(),
         length=length,
     )
-
-
-def weights_text(weights: Mapping[str, Any]) -> str:
-    """What the features were made with, in a few words; random weights are called so."""
-    if weights["kind"] == "random":
-        return f"random (seed {weights['seed']}, untrained)"
-    return f"checkpoint sha256 {weights['sha256']}"

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.errors import CheckpointError, ConfigError, FeatureSetError
 from pipeline.featureset.fingerprint import CODE_VERSION
+from pipeline.featureset.weights import weights_text
 from pipeline.model.build import assemble_encoder
 from pipeline.model.outputs import pool
 from pipeline.model.published import PUBLISHED
@@ -55,8 +56,8 @@ def weights_of(settings: dict[str, Any], checkpoint: str | None) -> Weights:
     weights = resolve_weights(checkpoint, published)
     if weights.identity != identity:
         raise CheckpointError(
-            f"model.checkpoint={checkpoint} is {_shown(weights.identity)}, but the features were made with "
-            f"{_shown(identity)}; give that one"
+            f"model.checkpoint={checkpoint} has weights {weights_text(weights.identity)}, but the features were made "
+            f"with {weights_text(identity)}; give that one"
         )
     return weights
 
@@ -73,9 +74,3 @@ def _side_px(settings: dict[str, Any]) -> int:
 
 def _or_published(sha256: str) -> str:
     return ", or 'published'" if any(file.sha256 == sha256 for file in PUBLISHED.values()) else ""
-
-
-def _shown(identity: dict[str, Any]) -> str:
-    if identity["kind"] == "random":
-        return f"random weights (seed {identity['seed']})"
-    return f"the checkpoint of sha256 {identity['sha256']}"

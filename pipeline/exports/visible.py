@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
 from pipeline.featureset import catalog
 from pipeline.readers.feature_set import FeatureSet
 from pipeline.readers.run_contents import SealedRun
@@ -22,19 +21,12 @@ class VisibleRows:
     """The visible rows of a sealed feature set, run by run in the order of the plan.
 
     Raises:
-        ConfigError: no feature set there, or none of its runs is sealed.
-        FeatureSetError: it is damaged.
+        FeatureSetError: no feature set there, none of its runs is sealed, or it is damaged.
     """
 
     def __init__(self, uri: str) -> None:
         self.root = Folder(uri)
-        record = catalog.feature_set_record(self.root)
-        if record is None:
-            raise ConfigError(f"{self.root.uri} holds no feature set (there is no featureset.json); mend features.uri")
-        self.record = record
-        self._manifests = catalog.sealed_runs(self.root)
-        if not self._manifests:
-            raise ConfigError(f"{self.root.uri} is not sealed yet: run the command that writes it again until it is")
+        self.record, self._manifests = catalog.sealed_set(self.root)
         tables = [table for manifest in self._manifests for table in (manifest.index, manifest.quarantine)]
         ids = [catalog.read_columns(self.root, table, ["image_id"])["image_id"] for table in tables]
         self._kept = [rows.to_numpy() for rows in last_rows(ids)[0::2]]

@@ -125,6 +125,21 @@ def sealed_runs(root: Folder) -> list[Manifest]:
     return [each for each in found if each is not None]
 
 
+def sealed_set(root: Folder) -> tuple[FeatureSetRecord, list[Manifest]]:
+    """What the numbers of a feature set mean, and its sealed runs, oldest first; at least one.
+
+    Raises:
+        FeatureSetError: no feature set there, or none of its runs is sealed.
+    """
+    record = feature_set_record(root)
+    if record is None:
+        raise FeatureSetError(f"{root.uri} holds no feature set (there is no {paths.FEATURE_SET})")
+    sealed = sealed_runs(root)
+    if not sealed:
+        raise FeatureSetError(f"{root.uri} is not sealed yet: run the command that writes it again until it is done")
+    return record, sealed
+
+
 def removed_images(root: Folder, sealed: list[Manifest]) -> pa.Table:
     """The ids that the source did not list any more when the last of the runs was planned."""
     removed = run_record(root, sealed[-1].run).removed if sealed else None

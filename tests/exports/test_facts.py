@@ -35,6 +35,7 @@ def test_random_weights_are_called_random(tmp_path: Path):
 def test_what_is_not_sealed_is_not_described(tmp_path: Path):
     small = SmallSet(tmp_path / "set")
     small.begin([["a"]])
-    for root in (small.root, Folder(tmp_path / "nothing")):
-        with pytest.raises(FeatureSetError, match="is not sealed yet: there is nothing to describe"):
-            Facts.of(root, "other")
+    with pytest.raises(FeatureSetError, match="is not sealed yet: run the command that writes it again"):
+        Facts.of(small.root, "other")
+    with pytest.raises(FeatureSetError, match="holds no feature set"):
+        Facts.of(Folder(tmp_path / "nothing"), "other")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.exports.feast_repository import DATA, repository_text, weights_text
+from pipeline.exports.feast_repository import DATA, repository_text
 from pipeline.featureset.records import FeatureSetRecord
+from pipeline.featureset.weights import weights_text
 from tests.small_set import SmallSet
 
 

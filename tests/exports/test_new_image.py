@@ -63,10 +63,11 @@ def test_no_checkpoint_and_another_one_are_refused(checkpoint: Path, tmp_path: P
     with pytest.raises(CheckpointError, match="there is no checkpoint file"):
         weights_of(own, str(tmp_path / "no.pt"))
     with pytest.raises(
-        CheckpointError, match=r"is random weights \(seed 0\), but the features were made with the checkpoint"
+        CheckpointError,
+        match=r"has weights random \(seed 0, untrained\), but .* made with checkpoint sha256",
     ):
         weights_of(own, "random")
-    with pytest.raises(CheckpointError, match=r"made with random weights \(seed 0\)"):
+    with pytest.raises(CheckpointError, match=r"made with random \(seed 0, untrained\)"):
         weights_of(debug_settings(RANDOM), str(checkpoint))
     assert weights_of(own, str(checkpoint)).kind == "file"
 

@@ -87,7 +87,7 @@ def test_an_image_that_is_gone_is_grey_under_its_mask(features: str, place: Path
         ({"points": [(97, 1)]}, ConfigError, "outside 00000.jpg.* 96 x 64"),
         ({"image_id": "0000.jpg"}, ImageNotFoundError, "did you mean .*'00000.jpg'"),
         ({"checkpoint": None}, ConfigError, "model.checkpoint is not set: the features were made with"),
-        ({"checkpoint": "random"}, CheckpointError, "but the features were made with the checkpoint of sha256"),
+        ({"checkpoint": "random"}, CheckpointError, "but the features were made with checkpoint sha256"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import pipeline
-from pipeline.errors import ConfigError
+from pipeline.errors import FeatureSetError
 from pipeline.exports.visible import VisibleRows
 from tests.small_set import SmallSet
 from tests.vector_set import VectorSet, gaussian, names
@@ -46,9 +46,9 @@ def test_a_set_on_an_object_store_is_read_as_one_on_disk(small: VectorSet, tmp_p
 
 
 def test_no_set_and_an_unsealed_one_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="holds no feature set"):
+    with pytest.raises(FeatureSetError, match="holds no feature set"):
         VisibleRows(str(tmp_path / "nowhere"))
     begun = SmallSet(tmp_path / "begun")
     begun.begin([["a"]])
-    with pytest.raises(ConfigError, match="is not sealed yet"):
+    with pytest.raises(FeatureSetError, match="is not sealed yet"):
         VisibleRows(begun.uri)

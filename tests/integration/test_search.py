@@ -87,7 +87,7 @@ INDEX, CELLS, TRAINED = "index.uri={tmp}/index", "index.uri={tmp}/cells", "index
             64,
             "index.uri=s3://b/i is not on local disk",
         ),
-        ("build_index", ["features.uri={tmp}/none", "index.uri={tmp}/i"], 64, "{tmp}/none holds no feature set"),
+        ("build_index", ["features.uri={tmp}/none", "index.uri={tmp}/i"], 65, "{tmp}/none holds no feature set"),
         ("build_index", ["features.uri={tmp}/set", "index.uri={tmp}/set"], 64, "is there and is no index"),
         ("build_index", ["features.uri={tmp}/set", "index.uri={tmp}/i", "vectors=grid"], 64, "has no grid"),
         ("build_index", ["features.uri={tmp}/set", "index.uri={tmp}/i", "vectors=all"], 64, "'pooled' or 'grid'"),
