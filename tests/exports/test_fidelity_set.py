@@ -20,7 +20,8 @@ def test_what_was_written_is_read_in_order_and_nothing_is_wrong_with_it(tmp_path
     ]
     stored = StoredSet(str(tmp_path), (spec,), None)
     assert stored.write([("b.jpg", (10, 20)), ("a.jpg", (30, 40))], features) > 0
-    rows = stored.read()
+    rows, seconds = stored.read()
+    assert seconds > 0
     assert [(row.image_id, row.original_size) for row in rows] == [("b.jpg", (10, 20)), ("a.jpg", (30, 40))]
     for row, level in zip(rows, levels, strict=True):
         np.testing.assert_array_equal(row.maps["fpn_2"], level[0].numpy())
