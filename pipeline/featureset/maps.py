@@ -63,8 +63,6 @@ class Column:
     def numbers(self, column: pa.ChunkedArray) -> np.ndarray:
         """The numbers of all rows, (N, *shape); read-only, a view if the column is one chunk."""
         array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        if isinstance(array, pa.ChunkedArray):  # of extension types, some stay chunked when there are none
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else self.array(np.empty((0, *self.shape)))
         stored = array.storage.flatten() if self.layout == "tensor" else array
         size = self.size_bytes if self.layout == "blob" else np.dtype(self.dtype).itemsize
         data = stored.buffers()[1].slice(stored.offset * size, len(stored) * size)
