@@ -14,7 +14,7 @@ embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
 test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp lint
-	$(BIN)/python -m pytest -n 4 -m "not cluster and not drill"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 -m "not cluster and not drill"  # four processes share the cores
 	$(BIN)/python -m pytest -n 2 -m drill
 	$(BIN)/python -m pytest -m cluster
 

@@ -1,7 +1,8 @@
 """How a feature map lies in Parquet columns: its numbers in (height, width, channel) order, little-endian.
 
 That is the order the encoder produces them in. A map is one fixed-size binary value unless the set asks for tensor
-columns: bytes are written and read four times as fast as a list of numbers, and every Parquet reader opens them. The schema says dtype, shape and meaning; readers hand out (C, H, W) arrays.
+columns: bytes are written and read four times as fast as a list of numbers, and every Parquet reader opens them. The
+schema says dtype, shape and meaning; readers hand out (C, H, W) arrays.
 """
 
 import json
