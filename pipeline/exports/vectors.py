@@ -121,7 +121,7 @@ def _grid_spec(rows: VisibleRows) -> MapSpec:
         columns = ", ".join(spec.column for spec in rows.record.maps) or "none"
         raise ConfigError(
             f"{rows.root.uri} has no grid (its maps: {columns}), which search by region needs; use vectors=pooled, "
-            "or embed the images into a set that has one"
+            "or embed with features.grid=4 or 8"
         )
     if spec.shape_chw[1] != spec.shape_chw[2]:
         raise ConfigError(f"the grid of {rows.root.uri} is not square: {spec.shape_chw[1]} x {spec.shape_chw[2]} cells")
