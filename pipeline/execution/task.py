@@ -112,7 +112,9 @@ class Task:
                 self.root.require_writable()
                 return run
         size = num_images or images_per_unit(self.maps, self.side_px)
-        with Comparison.of(self.root, self.source.refs(), retry_quarantined) as compared:
+        with Comparison.of(
+            self.root, self.source.refs(), self.source.schema, retry_quarantined=retry_quarantined
+        ) as compared:
             return self._begin(number, compared, settings=settings, size=size)
 
     def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:

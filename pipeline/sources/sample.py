@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SourceError
-from pipeline.sources.image_ref import refs_batch
+from pipeline.sources.image_ref import REFS, refs_batch
 from pipeline.storage.folder import Folder
 
 PHOTOGRAPHS = (
@@ -31,6 +31,7 @@ class SampleSource:
         SourceError: scikit-image is not installed, or came without its photographs.
     """
 
+    schema = REFS
     num_ignored = 0
 
     def __init__(self) -> None:
