@@ -7,15 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qsl, urlencode
 
-import pyarrow as pa
-
-# What refs, plans and indexes call it; sources whose images are whole files have no such column.
-PART = pa.field(
-    "part",
-    pa.string(),
-    metadata={"meaning": "which part of the object at uri the image is; null: all of it"},
-)
-
 Box = tuple[int, int, int, int]
 
 

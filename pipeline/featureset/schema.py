@@ -45,6 +45,12 @@ PLAN = pa.schema(
         pa.field("version", pa.list_(pa.string()), nullable=False),
     ]
 )
+# Of refs whose images are parts of an object (see `part`), in the plan and in the index.
+PART = pa.field(
+    "part",
+    pa.string(),
+    metadata={"meaning": "which part of the object at uri the image is; null: all of it"},
+)
 INDEX = pa.schema(
     [
         *IMAGE_FIELDS,

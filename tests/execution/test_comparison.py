@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.errors import ConfigError, FeatureSetError
 from pipeline.execution.comparison import Comparison
-from pipeline.featureset.part import PART
-from pipeline.featureset.schema import REMOVED
+from pipeline.featureset.schema import PART, REMOVED
 from pipeline.sinks.runs import Listing, abandon_run, claim_run
 from pipeline.sinks.seal import seal_run
 from pipeline.sources.image_ref import REFS, refs_batch
