@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
+from pipeline.source_config import PLACES, SourceConfig
 
 T = TypeVar("T")
 
@@ -25,15 +26,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class SourceConfig:
-    """Where images come from; `suffixes` (lower case, with the dot) selects files, None takes every file."""
-
-    kind: Literal["directory", "sample"]
-    uri: str | None = None
-    suffixes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -189,11 +181,8 @@ def checked(kind: type[T], values: Mapping[str, Any]) -> T:
 def _with_places(config: J) -> J:
     if config.source.kind == "sample" and config.source.uri:
         raise ConfigError(f"source.uri={config.source.uri!r} has no meaning with source=sample; use source=directory")
-    if config.source.kind == "directory" and not config.source.uri:
-        raise ConfigError(
-            "source.uri is not set: say which folder or prefix holds the images, "
-            "for example source.uri=/data/photos, or use source=sample"
-        )
+    if config.source.kind in PLACES and not config.source.uri:
+        raise ConfigError(f"source.uri is not set: {PLACES[config.source.kind]}, or use source=sample")
     if not config.model.checkpoint:
         raise ConfigError(
             "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "
@@ -203,7 +192,12 @@ def _with_places(config: J) -> J:
 
 
 def _complaint(item: Any) -> str:
-    field = ".".join(str(part) for part in item["loc"])
+    place = [str(part) for part in item["loc"]]
+    if len(place) > 2 and place[0] == "source":  # pydantic puts the kind of source in between
+        del place[1]
+    field = ".".join(place)
     if item["type"] == "missing":
         return f"{field} is missing"
+    if item["type"] == "union_tag_invalid":
+        return f"{field}.kind={item['ctx']['tag']!r}: input should be one of {item['ctx']['expected_tags']}"
     return f"{field}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

@@ -3,7 +3,7 @@
 Nothing is written before everything that can be wrong with the command has been looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Self
 
@@ -56,7 +56,7 @@ class Task:
         """
         patience_s = config.execution.patience_s
         root = Folder(config.sink.uri, patience_s)
-        source = open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
+        source = open_source(**asdict(config.source), patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         choice = _choice(config.features)

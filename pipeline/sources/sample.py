@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.errors import SourceError
 from pipeline.sources.image_ref import REFS, refs_batch
 from pipeline.storage.folder import Folder
+from pipeline.storage.trouble import PATIENCE_S
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -34,7 +35,7 @@ class SampleSource:
     schema = REFS
     num_ignored = 0
 
-    def __init__(self) -> None:
+    def __init__(self, uri: None = None, patience_s: float = PATIENCE_S) -> None:  # noqa: ARG002  those of every source
         self.description: dict[str, Any] = {"kind": "sample"}
         package = find_spec("skimage")
         if package is None or package.origin is None:
