@@ -1,5 +1,6 @@
 """Which models exist: the files of `configs/model`, and how a name or a path becomes one of them."""
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,11 +22,12 @@ def find_model_file(config: str | Path) -> Path:
         ConfigError: no such model, or no such file.
     """
     text = str(config)
-    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.path.isfile(text)
     choices = ", ".join(model_names())
     if is_path:
         path = Path(text).expanduser().absolute()
-        if not path.is_file():
+        # Unlike Path's, this one takes a name that no file can have for one that is not there.
+        if not os.path.isfile(path):
             raise ConfigError(f"there is no model file {path}; give the path of a SAM 2 YAML, or one of {choices}")
         return path
     if text not in model_names():
