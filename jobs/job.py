@@ -69,7 +69,7 @@ def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             composed = compose(name, own, return_hydra_config=True)
         choices = {group: composed.hydra.runtime.choices[group] for group in groups}
-        own_keys = [key for key in composed if key != "hydra"]
+        own_keys = [str(key) for key in composed if key != "hydra"]
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own_keys), resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_complaint(name, own, error)) from None

@@ -22,7 +22,9 @@ def refuse_resolvers(node: Any, where: str) -> None:
     """
     for text in interpolations(node):
         if ":" in text.partition("${")[2]:
-            raise ConfigError(f"{text!r} in {where} calls a resolver, which a configuration must not; write the value out")
+            raise ConfigError(
+                f"{text!r} in {where} calls a resolver, which a configuration must not; write the value out"
+            )
 
 
 def interpolations(node: Any) -> Iterator[str]:

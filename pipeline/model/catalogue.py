@@ -1,6 +1,5 @@
 """Which models exist: the files of `configs/model`, and how a name or a path becomes one of them."""
 
-import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -22,12 +21,11 @@ def find_model_file(config: str | Path) -> Path:
         ConfigError: no such model, or no such file.
     """
     text = str(config)
-    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or os.path.isfile(text)
+    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or _is_file(Path(text))
     choices = ", ".join(model_names())
     if is_path:
         path = Path(text).expanduser().absolute()
-        # Unlike Path's, this one takes a name that no file can have for one that is not there.
-        if not os.path.isfile(path):
+        if not _is_file(path):
             raise ConfigError(f"there is no model file {path}; give the path of a SAM 2 YAML, or one of {choices}")
         return path
     if text not in model_names():
@@ -35,6 +33,13 @@ def find_model_file(config: str | Path) -> Path:
         hint = f"did you mean {near[0]}? Choose" if near else "choose"
         raise ConfigError(f"unknown model {text!r}; {hint} one of {choices}, or the path of a SAM 2 YAML")
     return _folder() / f"{text}.yaml"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, or a folder that may not be looked into
+        return False
 
 
 def _folder() -> Path:

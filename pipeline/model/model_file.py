@@ -76,23 +76,19 @@ def _check_events(text: str, path: Path) -> None:
 
 def _nodes(text: str, path: Path) -> Iterator[tuple[int, int]]:
     """Every node of a file as its depth and how many nodes it adds: one, or those that an alias stands for."""
-    total, began, sizes = 0, list[tuple[str | None, int]](), dict[str, int]()
+    total, began, sizes = 0, list[tuple[str | None, int]](), dict[str | None, int]()
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if getattr(event, "tag", None) is not None:
-            line = event.start_mark.line + 1
-            raise ConfigError(f"{path} is not a model file: line {line} has the tag {event.tag}, and tags are refused")
+        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None:
+            raise ConfigError(f"{path} is not a model file: it has the tag {event.tag}, and tags are refused")
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = began.pop()
-            if anchor is not None:
-                sizes[anchor] = total - before
-            continue
-        if not isinstance(event, yaml.NodeEvent):
-            continue
-        # What is not complete yet is being defined by itself.
-        size = sizes.get(event.anchor, MAX_NODES + 1) if isinstance(event, yaml.AliasEvent) else 1
-        yield len(began), size
-        total += size
-        if isinstance(event, yaml.CollectionStartEvent):
-            began.append((event.anchor, total - 1))
-        elif isinstance(event, yaml.ScalarEvent) and event.anchor is not None:
-            sizes[event.anchor] = 1
+            sizes[anchor] = total - before
+        elif isinstance(event, yaml.NodeEvent):
+            # What is not complete yet is being defined by itself.
+            size = sizes.get(event.anchor, MAX_NODES + 1) if isinstance(event, yaml.AliasEvent) else 1
+            yield len(began), size
+            total += size
+            if isinstance(event, yaml.CollectionStartEvent):
+                began.append((event.anchor, total - 1))
+            else:
+                sizes[event.anchor] = size
