@@ -53,7 +53,9 @@ def test_a_job_refuses_every_package_below_its_floor_and_says_why(tmp_path):
     assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("version", "is_refused"), [("2.54.9", True), ("2.55.0rc1", True), ("2.55.0", False), ("who knows", True)])
+@pytest.mark.parametrize(
+    ("version", "is_refused"), [("2.54.9", True), ("2.55.0rc1", True), ("2.55.0", False), ("who knows", True)]
+)
 def test_the_floor_itself_is_high_enough_and_its_preview_is_not(tmp_path, version, is_refused):
     install(tmp_path / "old", "ray", version)
     finished = run_verify(tmp_path / "old", tmp_path)
@@ -77,7 +79,9 @@ def test_the_ranges_of_the_project_file_begin_at_the_floors_or_above():
 def test_no_pin_is_below_a_floor(name):
     pinned = pins(name)
     assert pinned
-    assert {package: pinned[package] for package in LOWEST if package in pinned and pinned[package] < LOWEST[package]} == {}
+    assert {
+        package: pinned[package] for package in LOWEST if package in pinned and pinned[package] < LOWEST[package]
+    } == {}
 
 
 def test_the_constraints_pin_everything_that_has_a_floor():

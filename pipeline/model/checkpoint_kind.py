@@ -64,7 +64,7 @@ def regular_file(path: Path, shown: str) -> os.stat_result:
         status = path.stat()
     except (OSError, ValueError) as error:
         reason = "" if isinstance(error, FileNotFoundError) else f": {getattr(error, 'strerror', None) or error}"
-        raise CheckpointError(f"there is no checkpoint {shown}{reason}; look at the path") from None
+        raise CheckpointError(f"there is no checkpoint file {shown}{reason}; look at the path") from None
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{shown} is not a regular file, and only those are read as checkpoints")
     check_size(status.st_size, shown)
@@ -94,7 +94,7 @@ def _complaint(path: Path, size_bytes: int, _mtime_ns: int) -> str | None:
     try:
         with path.open("rb") as file:
             return _outside(file, size_bytes) or _inside(file, size_bytes)
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
         return f"is damaged or not a checkpoint: {str(error).strip() or type(error).__name__}"
 
 

@@ -40,7 +40,7 @@ def read_model_file(path: Path) -> str:
         _check_events(text, path)
         config = OmegaConf.create(text)
     except (OSError, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(f"{path} is not a model file: {reason}") from None
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path} is not a model file: its root is a list and must be a mapping")

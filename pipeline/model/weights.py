@@ -175,10 +175,10 @@ def _local_path(uri: str) -> Path | None:
 def _fetch(uri: str) -> Path:
     """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
     scheme = uri.partition("://")[0]
-    if scheme not in SCHEMES or ".." in uri.split("/"):
+    if scheme not in SCHEMES or "::" in uri or ".." in uri.split("/"):
         raise CheckpointError(
-            f"cannot fetch the checkpoint {_bare(uri)}: only from {', '.join(SCHEMES)}, without '..'; fetch it by "
-            "other means and give its path"
+            f"cannot fetch the checkpoint {_bare(uri)}: only from {', '.join(SCHEMES)}, without '..' and '::'; fetch "
+            "it by other means and give its path"
         )
     try:
         with store_errors(_bare(uri)):
