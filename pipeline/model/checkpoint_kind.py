@@ -94,7 +94,8 @@ def _complaint(path: Path, size_bytes: int, _mtime_ns: int) -> str | None:
     try:
         with path.open("rb") as file:
             return _outside(file, size_bytes) or _inside(file, size_bytes)
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+    # What zipfile and pickletools raise on bytes that are neither an archive nor a pickle.
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, struct.error) as error:
         return f"is damaged or not a checkpoint: {str(error).strip() or type(error).__name__}"
 
 

@@ -161,7 +161,7 @@ def test_another_published_variant_is_refused_whatever_it_is_called(file: str):
     refuse_mistaken(PublishedFile("", "mine.pt", other.size_bytes, other.sha256), "a_model_of_ours")
 
 
-def test_a_body_longer_than_published_is_not_read_to_its_end(server: str, tmp_path: Path):
+def test_a_body_longer_than_published_is_not_read_to_its_end(server: str):
     short = PublishedFile("092824", "sam2.1_hiera_tiny.pt", 10, "0" * 64)
     with pytest.raises(CheckpointError, match=f"is not the published file: {1 << 20} bytes"):
         fetch_published(NAME, base_url=f"{server}/good", entry=short)
