@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError
+from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError, UriError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit
 from pipeline.featureset import catalog
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.storage.addresses import HostNotFoundError
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
-from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
+from pipeline.storage.roots import Roots
+from pipeline.storage.trouble import PATIENCE_S, CredentialsError, FileTooLargeError, RangeNotThereError, patiently
+from pipeline.storage.uri import redacted, shown
 
 # What a disk says when it, or this process, is in trouble, and not the file.
 _TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
@@ -53,6 +56,7 @@ class FetchAndDecode:
         run: the run.
         limits: of one image.
         patience_s: how long a store may be in trouble, in seconds; all images of a unit share it.
+        roots: what may be read, if somebody else wrote the URIs.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class FetchAndDecode:
         run: int,
         limits: DecodeLimits = DecodeLimits(),
         patience_s: float = PATIENCE_S,
+        roots: Roots | None = None,
     ) -> None:
         self._side_px, self._sink_uri, self._run = side_px, sink_uri, run
-        self._limits, self._patience_s = limits, patience_s
+        self._limits, self._patience_s, self._roots = limits, patience_s, roots
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Reads and decodes the images of the unit in the block's one row."""
@@ -77,7 +82,7 @@ class FetchAndDecode:
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
         listed = [_Listed(*each) for each in zip(row["image_id"], row["uri"], row["version"], strict=True)]
-        fetched = _fetch_all(listed, self._patience_s, watch)
+        fetched = _fetch_all(listed, self._patience_s, watch, roots=self._roots)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
@@ -85,7 +90,7 @@ class FetchAndDecode:
             try:
                 images.append(_decode(decoder, image, data, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
-                quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
+                quarantine.append(QuarantineRow.of(image.image_id, redacted(image.uri), error))
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
@@ -113,7 +118,9 @@ def _decode(
     return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
 
 
-def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
+def _fetch_all(
+    listed: list[_Listed], patience_s: float, watch: Stopwatch, *, roots: Roots | None
+) -> list[bytes | ImageError]:
     """The bytes of each image, or why there are none.
 
     Raises:
@@ -121,18 +128,20 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
     """
     until = time.monotonic() + patience_s
     with watch.step("fetch"):
-        fetched = [_fetch(image, until) for image in listed]
+        fetched = [_fetch(image, until, roots) for image in listed]
         came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
         if came is None:
             _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
             return fetched
-        return _blamed(listed, fetched, came, patience_s=patience_s)
+        return _blamed(listed, fetched, came, patience_s=patience_s, roots=roots)
 
 
-def _fetch(image: _Listed, until: float) -> bytes | ImageError:
+def _fetch(image: _Listed, until: float, roots: Roots | None) -> bytes | ImageError:
     patience_s = max(0.0, until - time.monotonic())
     try:
-        return patiently(lambda: read_uri(image.uri, image.version), image.uri, patience_s)
+        return patiently(lambda: read_uri(image.uri, image.version, roots=roots), shown(image.uri), patience_s)
+    except UriError as error:
+        return _refused(error.error_type, str(error), "permanent")
     except StoreUnavailableError as error:
         return _refused("StoreUnavailable", str(error), "transient")
     except CredentialsError as error:
@@ -142,9 +151,16 @@ def _fetch(image: _Listed, until: float) -> bytes | ImageError:
     except OSError as error:
         if error.errno in _TROUBLE_OF_DISKS:
             return _refused("StoreUnavailable", error.strerror or str(error), "transient")
-        # On a disk a file that cannot be read is the file's fault; a store may have it, or allow it, tomorrow.
-        error_class = "transient" if "://" in image.uri else "permanent"
-        return _refused(type(error).__name__, error.strerror or str(error), error_class)
+        return _refused(type(error).__name__, error.strerror or str(error), _class_of(error, image.uri))
+
+
+def _class_of(error: OSError, uri: str) -> str:
+    """On a disk or the web a file that cannot be had is at fault; a store may have it, or allow it, tomorrow."""
+    if isinstance(error, FileTooLargeError | RangeNotThereError):
+        return "permanent"
+    if "://" not in uri or (uri.lower().startswith("http") and not isinstance(error, HostNotFoundError)):
+        return "permanent"
+    return "transient"
 
 
 def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
@@ -168,7 +184,12 @@ def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
 
 
 def _blamed(
-    listed: list[_Listed], fetched: list[bytes | ImageError], came: _Listed, *, patience_s: float
+    listed: list[_Listed],
+    fetched: list[bytes | ImageError],
+    came: _Listed,
+    *,
+    patience_s: float,
+    roots: Roots | None,
 ) -> list[bytes | ImageError]:
     """Asks once more for what was in trouble, and blames an image only if the store still gives another.
 
@@ -178,9 +199,9 @@ def _blamed(
     num_troubled = sum(_is_trouble(data) for data in fetched)
     for place, data in enumerate(fetched):
         if _is_trouble(data):
-            fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled)
+            fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled, roots)
             if _is_trouble(fetched[place]):
-                patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
+                patiently(lambda: read_uri(came.uri, roots=roots), shown(came.uri), patience_s=0)
     return fetched
 
 

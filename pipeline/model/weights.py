@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import fsspec
-
-from pipeline.errors import CheckpointError, ConfigError
+from pipeline.errors import CheckpointError, ConfigError, UriError
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
+from pipeline.storage.uri import parse
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 CHOICES = (
@@ -160,7 +160,7 @@ def _from_file(checkpoint: str) -> Weights:
 
 def _local_path(uri: str) -> Path | None:
     """The absolute path of a local file, which holds in another working folder; None for a remote URI."""
-    if uri.startswith("file://"):
+    if uri.startswith("file:///"):
         return Path(uri.removeprefix("file://"))
     return None if "://" in uri else Path(uri).expanduser().absolute()
 
@@ -181,7 +181,10 @@ def _fetch(uri: str) -> Path:
 
 
 def _fetch_once(uri: str) -> Path:
-    filesystem, remote_path = fsspec.core.url_to_fs(uri)
+    place = parse(uri)
+    if place.is_local or place.is_web:
+        raise UriError(f"{_bare(uri)} is no checkpoint that is read; copy the file to a disk and give its path")
+    filesystem, remote_path = file_system_of(place)
     note = cache_folder() / f"{_version(uri, filesystem.info(remote_path))}.known"
     known = cache_folder() / note.read_text() if note.is_file() else None
     if known is not None and known.is_file() and file_sha256(known) == known.stem:

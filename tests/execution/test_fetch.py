@@ -21,6 +21,7 @@ from pipeline.sinks.commits import commit_unit
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import refs_batch
 from pipeline.storage.folder import Folder
+from pipeline.storage.roots import Roots
 from tests import poison
 from tests.faults.barriers import Barrier
 from tests.faults.faults import Answer, Cut, Fault, Reset, Stall
@@ -275,8 +276,9 @@ def test_a_missing_permission_of_ours_is_not_the_images_fault(
 def test_a_host_that_does_not_answer_is_not_the_images_fault(fetch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(StoreUnavailableError, match=f"http://127.0.0.1:{port}/a.jpg"):
-        fetch(unversioned({"a.jpg": f"http://127.0.0.1:{port}/a.jpg"}), patience_s=0.1)
+    uri, roots = f"http://127.0.0.1:{port}/a.jpg", Roots((f"http://127.0.0.1:{port}",), ("127.0.0.1/32",))
+    with pytest.raises(StoreUnavailableError, match=uri):
+        fetch(unversioned({"a.jpg": uri}), patience_s=0.1, roots=roots)
 
 
 def test_a_sink_that_does_not_answer_is_no_images_fault_either(fetch, bucket_of_photos, store: ProxiedBucket):
