@@ -100,8 +100,8 @@ def parse(uri: str) -> Place:
         raise UriError(f"{shown(uri)}: a URI inside a URI (::) is not read; unpack it and give what is in it")
     if scheme is None:
         raise UriError(
-            f"{shown(uri)}: {found[1][:40]}: is no scheme that is read; give a path (./{found[1][:40]}:... for a file"
-            f" of such a name) or {', '.join(f'{name}://' for name in SCHEMES)}"
+            f"{shown(uri)}: {found[1][:40]}: is no scheme that is read; give a path (a relative one with ./ before it)"
+            " or s3://, gs://, az://, and in lists that may have them http:// or https://"
         )
     if not rest.startswith("//"):
         raise UriError(f"{shown(uri)}: write {scheme}://")
@@ -169,9 +169,9 @@ def _web(uri: str, scheme: str, rest: str) -> Place:
     if "@" in authority:
         raise UriError(f"{shown(uri)}: no user and password in a URI")
     found = _HOST.fullmatch(authority.lower())
-    if found is None:
+    port = int(found["port"] or WEB_PORTS[scheme]) if found else 0
+    if found is None or not 0 < port < 2**16:
         raise UriError(f"{shown(uri)}: that is no name of a host; write {scheme}://host/path, in ASCII")
     if len(target.encode()) > _LONGEST_WEB_TARGET_BYTES:
         raise BadKeyError(f"{shown(uri)}: longer than {_LONGEST_WEB_TARGET_BYTES} bytes")
-    port = int(found["port"] or WEB_PORTS[scheme])
     return Place(scheme, f"{found['name']}:{port}", target.removeprefix("/"))

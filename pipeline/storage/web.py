@@ -131,7 +131,7 @@ class WebReader:
                 said = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 raise ConnectionError(errno.EIO, f"{host}: {said}", shown(str(place))) from error
         if late.is_set():
-            raise TimeoutError(errno.ETIMEDOUT, f"{host} did not answer in {self._deadline_s:.0f} s")
+            raise TimeoutError(errno.ETIMEDOUT, f"{host} did not answer in {self._deadline_s:g} s")
 
 
 @cache
