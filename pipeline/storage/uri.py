@@ -112,17 +112,15 @@ def parse(uri: str) -> Place:
 
 
 def resolved(name: str, base: str) -> str:
-    """The URI or path that a list says: itself, or below the list's own folder if it is relative.
+    """The URI or path that an entry of a list means, not judged yet; users and passwords in it are left out.
 
     Args:
-        name: as it stands in the list; a `~` in it means nothing.
-        base: the folder of the list, a URI or an absolute path.
-
-    Raises:
-        UriError, BadKeyError: nothing can be read there.
+        name: as it stands in the list; if it is relative, it lies below the list's own folder. A `~` means nothing.
+        base: that folder, a URI or an absolute path.
     """
-    parse(name)
-    return name if name.startswith("/") or _SCHEME.match(name) else f"{base.rstrip('/')}/{name}"
+    if not name.strip() or name.startswith("/") or _SCHEME.match(name):
+        return _without_user(name)
+    return f"{base.rstrip('/')}/{name}"
 
 
 def shown(uri: str) -> str:
@@ -133,17 +131,22 @@ def shown(uri: str) -> str:
 
 def redacted(uri: str) -> str:
     """A URI whose user, password and, on the web, query are three stars; one with a user stays one to refuse."""
+    scheme, _, rest = uri.partition("://")
+    if scheme.lower() in WEB_PORTS and "?" in rest:
+        return _without_user(f"{uri.partition('?')[0]}?***")
+    return _without_user(uri)
+
+
+def _without_user(uri: str) -> str:
     scheme, mark, rest = uri.partition("://")
     if not mark or _SCHEME.match(uri) is None:
         return uri
-    if scheme.lower() in WEB_PORTS and "?" in rest:
-        rest = f"{rest.partition('?')[0]}?***"
     authority, slash, key = rest.partition("/")
     if "@" in authority and not (scheme.lower() in SCHEMES and _CONTAINER.fullmatch(authority)):
         return f"{scheme}://***@{authority.rpartition('@')[2]}{slash}{key}"
     # A password may hold a slash; what stands before it then is no port.
-    is_odd = ":" in authority and _HOST.fullmatch(authority.lower()) is None
-    return f"{scheme}://***@" if is_odd else f"{scheme}://{rest}"
+    is_odd = ":" in authority and _HOST.fullmatch(authority.partition("?")[0].lower()) is None
+    return f"{scheme}://***@" if is_odd else uri
 
 
 def _file(uri: str, authority: str, path: str) -> Place:

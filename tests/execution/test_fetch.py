@@ -333,7 +333,7 @@ def test_a_web_page_that_cannot_be_had_is_at_fault_and_a_server_in_trouble_is_wa
     troubled = iter([status(429, Retry_After="0"), status(503), body(photographs["coins.png"].read_bytes())])
     pages = {
         "/good.jpg": body(photographs["rocket.jpg"].read_bytes()),
-        "/later.png": lambda handler: next(troubled)(handler),
+        "/later.png": lambda handler: next(troubled)(handler),  # noqa: PLW0108  another page each time
         "/gone.png": status(410),
         "/denied.png": status(403),
         "/odd.png": status(418),
