@@ -23,7 +23,7 @@ from pipeline.storage.addresses import HostNotFoundError
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.roots import Roots
-from pipeline.storage.trouble import PATIENCE_S, CredentialsError, FileTooLargeError, RangeNotThereError, patiently
+from pipeline.storage.trouble import PATIENCE_S, CredentialsError, FileTooLargeError, patiently
 from pipeline.storage.uri import redacted, shown
 
 # What a disk says when it, or this process, is in trouble, and not the file.
@@ -156,11 +156,10 @@ def _fetch(image: _Listed, until: float, roots: Roots | None) -> bytes | ImageEr
 
 def _class_of(error: OSError, uri: str) -> str:
     """On a disk or the web a file that cannot be had is at fault; a store may have it, or allow it, tomorrow."""
-    if isinstance(error, FileTooLargeError | RangeNotThereError):
-        return "permanent"
-    if "://" not in uri or (uri.lower().startswith("http") and not isinstance(error, HostNotFoundError)):
-        return "permanent"
-    return "transient"
+    if isinstance(error, HostNotFoundError):  # or there is no network
+        return "transient"
+    is_lasting = isinstance(error, FileTooLargeError) or "://" not in uri or uri.lower().startswith("http")
+    return "permanent" if is_lasting else "transient"
 
 
 def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
