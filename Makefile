@@ -71,7 +71,7 @@ format: .venv/test.stamp
 pins:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/python -m pip install --quiet 'torch==2.13.0' '.[sample,test]'
+	.venv-pins/bin/python -m pip install --quiet 'torch==2.13.0' '.[sample,gcs,azure,test]'
 	sed -n '/^#/p' constraints.txt > constraints.new
 	.venv-pins/bin/python -m pip freeze | grep -v '^sam2-embed' | sed 's/+cpu$$//' >> constraints.new
 	mv constraints.new constraints.txt

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import fsspec
-
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.checkpoint_kind import check_size, regular_file
@@ -22,11 +20,13 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
+from pipeline.storage.uri import parse
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
-# Object stores alone (and memory, which is nowhere): no http, and no file system inside another.
-SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "memory")
+# Object stores alone: no http, and no file system inside another.
+SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "s3a")
 CHOICES = (
     "the path or URI of a .pt or .safetensors file, published, random (untrained), "
     "or auto (published if it can be had, else random)"
@@ -194,7 +194,7 @@ def _fetch(uri: str) -> Path:
 
 
 def _fetch_once(uri: str) -> Path:
-    filesystem, remote_path = fsspec.core.url_to_fs(uri)
+    filesystem, remote_path = file_system_of(parse(uri))
     info = filesystem.info(remote_path)
     check_size(info.get("size"), _bare(uri))
     note = cache_folder() / f"{_version(uri, info)}.known"

@@ -7,7 +7,6 @@ import pickle
 import re
 from pathlib import Path
 
-import fsspec
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_c
 from pipeline.model.checkpoint_kind import MAX_BYTES, check_size
 from pipeline.model.weight_cache import cache_folder
 from pipeline.model.weights import Weights, local_copy, resolve_weights
+from tests.faults.proxied import ProxiedBucket
 
 MODEL = "hiera_debug"
 
@@ -80,30 +80,29 @@ def test_a_file_that_changed_since_is_refused_with_both_hashes(checkpoint: Path)
         local_copy(weights)
 
 
-def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path):
-    uri = "memory://bucket/deep/x.pt?version=3"
-    filesystem = fsspec.filesystem("memory")
-    filesystem.pipe_file("/bucket/deep/x.pt?version=3", checkpoint.read_bytes())
+def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    uri = f"s3://{store.bucket}/deep/x.pt?version=3"
+    store.direct.put_object(Bucket=store.bucket, Key="deep/x.pt?version=3", Body=checkpoint.read_bytes())
     weights = resolve_weights(uri, MODEL)
     cached = cache / f"{sha256_of(checkpoint)}.pt"
     assert local_copy(weights) == cached
     assert weights.label.startswith("x.pt sha256 ")
     assert "bucket" not in repr(weights)
 
-    filesystem.rm("/bucket", recursive=True)
+    store.direct.delete_object(Bucket=store.bucket, Key="deep/x.pt?version=3")
     assert local_copy(weights) == cached
     cached.unlink()
-    with pytest.raises(CheckpointError, match=re.escape("there is no checkpoint memory://bucket/deep/x.pt;")):
+    with pytest.raises(CheckpointError, match=re.escape(f"there is no checkpoint s3://{store.bucket}/deep/x.pt;")):
         local_copy(weights)
 
 
-def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path):
-    filesystem = fsspec.filesystem("memory")
-    filesystem.pipe_file("/bucket/z.pt", checkpoint.read_bytes())
-    first = resolve_weights("memory://bucket/z.pt", MODEL)
-    assert resolve_weights("memory://bucket/z.pt", MODEL) == first
-    filesystem.pipe_file("/bucket/z.pt", b"other")
-    second = resolve_weights("memory://bucket/z.pt", MODEL)
+def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    uri = f"s3://{store.bucket}/z.pt"
+    store.direct.put_object(Bucket=store.bucket, Key="z.pt", Body=checkpoint.read_bytes())
+    first = resolve_weights(uri, MODEL)
+    assert resolve_weights(uri, MODEL) == first
+    store.direct.put_object(Bucket=store.bucket, Key="z.pt", Body=b"other")
+    second = resolve_weights(uri, MODEL)
     assert second.sha256 == hashlib.sha256(b"other").hexdigest() != first.sha256
     (cache / f"{first.sha256}.pt").unlink()
     with pytest.raises(CheckpointError, match="but this run began with"):
@@ -111,9 +110,9 @@ def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache
     assert not list(cache.glob("*.part"))
 
 
-def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: Path):
-    fsspec.filesystem("memory").pipe_file("/bucket/w.pt", checkpoint.read_bytes())
-    weights = resolve_weights("memory://bucket/w.pt", MODEL)
+def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    store.direct.put_object(Bucket=store.bucket, Key="w.pt", Body=checkpoint.read_bytes())
+    weights = resolve_weights(f"s3://{store.bucket}/w.pt", MODEL)
     (cache / f"{weights.sha256}.pt").write_bytes(b"damaged")
     assert sha256_of(local_copy(weights)) == weights.sha256
 
@@ -122,8 +121,10 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: P
     ("choice", "message"),
     [
         ("missing.pt", "there is no checkpoint file /.*missing.pt; look at the path"),
-        ("memory://nowhere/x.pt", "there is no checkpoint memory://nowhere/x.pt; give"),
-        ("nosuch://x/y.pt", "cannot fetch the checkpoint nosuch://x/y.pt: only from s3, gs"),
+        *(
+            (f"{scheme}://x/y.pt", f"cannot fetch the checkpoint {scheme}://x/y.pt: only from s3, gs")
+            for scheme in ("nosuch", "memory", "http", "https", "file", "FILE")
+        ),
         ("random:x", "checkpoint 'random:x' is not a .pt, .pth, .safetensors file"),
         ("Published", "checkpoint 'Published' is not a .*; give .* published, random .* or auto"),
         ("x.onnx", "checkpoint 'x.onnx' is not a"),
