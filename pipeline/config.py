@@ -83,6 +83,7 @@ class ExecutionConfig:
     num_encoders: PositiveInt | None = None
     ray_address: str | None = None
     ray_logs: bool = False
+    allow_unauthenticated_ray: bool = False
     decode_timeout_s: PositiveFloat = 60.0
     decode_memory_gib: PositiveFloat = 6.0
     patience_s: Annotated[float, Field(ge=0)] = 300.0

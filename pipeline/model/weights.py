@@ -21,6 +21,7 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.redaction import bare_uri
 from pipeline.storage.trouble import store_errors
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -55,7 +56,7 @@ class Weights:
         """What people are shown: the file's name and hash, or that the weights are untrained."""
         if self.kind == "random":
             return f"random (seed {self.seed}, untrained)"
-        name = f"{self.uri}.pt" if self.kind == "published" else _bare(self.uri or "").rpartition("/")[2]
+        name = f"{self.uri}.pt" if self.kind == "published" else bare_uri(self.uri or "").rpartition("/")[2]
         return f"{name} sha256 {(self.sha256 or '')[:8]}..."
 
     @property
@@ -107,7 +108,7 @@ def local_copy(weights: Weights) -> Path:
     path = _local_path(weights.uri) or _fetch(weights.uri)
     if file_sha256(path) != weights.sha256:
         raise CheckpointError(
-            f"{_bare(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
+            f"{bare_uri(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
             "put the first file back, or start another run"
         )
     return path
@@ -122,7 +123,7 @@ def load_weights(encoder: ImageEncoder | DecoderInputs, weights: Weights) -> Non
     if weights.seed is not None:
         fill_random(encoder, weights.seed)
     else:
-        load_checkpoint(encoder, local_copy(weights), name=_bare(weights.uri or ""))
+        load_checkpoint(encoder, local_copy(weights), name=bare_uri(weights.uri or ""))
 
 
 def _published(model_name: str) -> Weights:
@@ -149,7 +150,7 @@ def _published_or_random(model_name: str) -> Weights:
 
 def _from_file(checkpoint: str) -> Weights:
     if _suffix(checkpoint) not in SUFFIXES:
-        raise CheckpointError(f"checkpoint {_bare(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
+        raise CheckpointError(f"checkpoint {bare_uri(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
     path = _local_path(checkpoint)
     if path is None:
         return Weights("file", uri=checkpoint, sha256=file_sha256(_fetch(checkpoint)))
@@ -168,16 +169,16 @@ def _local_path(uri: str) -> Path | None:
 def _fetch(uri: str) -> Path:
     """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
     try:
-        with store_errors(_bare(uri)):
+        with store_errors(bare_uri(uri)):
             return _fetch_once(uri)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {_bare(uri)}; give {CHOICES}") from None
+        raise CheckpointError(f"there is no checkpoint {bare_uri(uri)}; give {CHOICES}") from None
     except CheckpointError:
         raise
     except (ConfigError, OSError, ValueError, ImportError) as error:
         # What stores report may repeat the URI, and with it what is secret in it.
-        detail = f": {error}" if uri == _bare(uri) else ""
-        raise CheckpointError(f"cannot fetch the checkpoint {_bare(uri)}: {type(error).__name__}{detail}") from None
+        detail = f": {error}" if uri == bare_uri(uri) else ""
+        raise CheckpointError(f"cannot fetch the checkpoint {bare_uri(uri)}: {type(error).__name__}{detail}") from None
 
 
 def _fetch_once(uri: str) -> Path:
@@ -200,14 +201,9 @@ def _fetch_once(uri: str) -> Path:
 def _version(uri: str, info: dict[str, Any]) -> str:
     """A name for what lies at a URI now; a new one every time where the store does not tell changes."""
     marks = [f"{key}={info[key]}" for key in _VERSION_MARKS if info.get(key)]
-    text = f"{_bare(uri)} {info.get('size')} {marks or uuid4().hex}"
+    text = f"{bare_uri(uri)} {info.get('size')} {marks or uuid4().hex}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bare(uri: str) -> str:
-    """A URI without what may be secret in it: user, password and query."""
-    return re.sub(r"://[^/@]*@", "://", uri).partition("?")[0] if "://" in uri else uri
-
-
 def _suffix(uri: str) -> str:
-    return Path(_bare(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"
+    return Path(bare_uri(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pipeline.errors import AccessDeniedError, ConfigError, SinkError, StoreUnavailableError
+from pipeline.redaction import shown
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def store_errors(uri: str) -> Iterator[None]:
     except (ConnectionError, TimeoutError, CredentialsError):
         raise
     except Exception as error:
-        ours = _in_our_words(error, uri)
+        ours = _in_our_words(error, shown(uri))
         if ours is None:
             raise
         raise ours from error
@@ -94,7 +95,9 @@ def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S)
                 raise unavailable(uri, error, patience_s) from error
             if not is_told and left_s < patience_s - _SILENT_S:
                 is_told = True
-                logger.warning("%s is in trouble (%s); trying again for %.0f s more", uri, _said(error), left_s)
+                logger.warning(
+                    "%s is in trouble (%s); trying again for %.0f s more", shown(uri), shown(_said(error)), left_s
+                )
             time.sleep(min(wait_s, left_s))
     raise AssertionError("waits never end")
 
@@ -141,7 +144,7 @@ def _in_our_words(error: Exception, uri: str) -> OSError | None:
     if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
         return None
     kind = type(error).__name__
-    said = f"{kind}: {error}"
+    said = shown(f"{kind}: {error}")
     if kind in _MISTAKES:
         raise ConfigError(f"{uri}: {said}; mend the URI or the AWS_ variables") from error
     if "Credential" in kind or "Token" in kind:
@@ -152,7 +155,7 @@ def _in_our_words(error: Exception, uri: str) -> OSError | None:
 def _of_response(error: Exception, response: dict[str, Any], uri: str) -> OSError | None:
     code = str(response["Error"].get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = f"{code or status}: {response['Error'].get('Message', error)}"
+    said = shown(f"{code or status}: {response['Error'].get('Message', error)}")
     if code in _CREDENTIAL_CODES:
         return CredentialsError(errno.EACCES, said, uri)
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500:
