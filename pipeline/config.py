@@ -6,15 +6,25 @@ YAML becomes these dataclasses at the door; below it travel plain keyword argume
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
+from pipeline.redaction import redacted
 
 T = TypeVar("T")
 
 _STRICT = ConfigDict(extra="forbid")
 
+
+def _public(uri: str) -> str:
+    if "://" in uri and redacted(uri) != uri:
+        raise ValueError("it holds a secret, and records repeat it; let the store's own credentials open it")
+    return uri
+
+
+# Of a place that records and cards name.
+PublicUri = Annotated[str, Field(min_length=1), AfterValidator(_public)]
 StorageDtype = Literal["float16", "float32", "int8"]
 StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
@@ -32,7 +42,7 @@ class SourceConfig:
     """Where images come from; `suffixes` (lower case, with the dot) selects files, None takes every file."""
 
     kind: Literal["directory", "sample"]
-    uri: str | None = None
+    uri: PublicUri | None = None
     suffixes: tuple[str, ...] | None = None
 
 
@@ -40,7 +50,7 @@ class SourceConfig:
 class SinkConfig:
     """Where the feature set goes."""
 
-    uri: Annotated[str, Field(min_length=1)]
+    uri: PublicUri
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -207,4 +217,5 @@ def _complaint(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"])
     if item["type"] == "missing":
         return f"{field} is missing"
-    return f"{field}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    said = item["msg"].removeprefix("Value error, ")
+    return f"{field}={item['input']!r}: {said[0].lower()}{said[1:]}"

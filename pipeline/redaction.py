@@ -11,13 +11,13 @@ import re
 GONE = "***"
 
 _NAMES = (
-    r"x-(?:amz|goog)-(?:signature|credential|security-token)|signature|credential|sig|policy|googleaccessid"
+    r"x-(?:amz|goog)-(?:signature|credential|security-token)|signature|credential|sig|googleaccessid"
     r"|secret(?:[-_]?(?:access[-_]?)?key)?|(?:[a-z]+[-_])*token|pass(?:word|wd)?|pwd|api[-_]?key"
     r"|(?:aws)?access[-_]?key(?:[-_]?id)?|account[-_]?key|key-pair-id"
 )
 _FORMS = (
-    # User-info; a password may hold slashes, but then what follows the colon is no port.
-    (re.compile(r"(?<=://)[^\s/@'\"<>]*@"), f"{GONE}@"),
+    # User-info, which Azure's container is not; a password may hold slashes, but then what follows the colon is no port.
+    (re.compile(r"(?<=://)(?![\w$-]+@\w+\.(?:dfs|blob)\.core\.)[^\s/@'\"<>]*@"), f"{GONE}@"),
     (re.compile(r"(?<=://)[^\s/@:'\"<>]+:(?!\d+/)[^\s@'\"<>]*@"), f"{GONE}@"),
     # What a web server takes after the question mark may be named anything; to an object store it is part of a key.
     (re.compile(r"(?i)(https?://[^\s?'\"<>]*\?)[^\s'\"<>)\]]+"), rf"\1{GONE}"),
