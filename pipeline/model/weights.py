@@ -150,7 +150,9 @@ def _published_or_random(model_name: str) -> Weights:
 
 def _from_file(checkpoint: str) -> Weights:
     if _suffix(checkpoint) not in SUFFIXES:
-        raise CheckpointError(f"checkpoint {bare_uri(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
+        raise CheckpointError(
+            f"checkpoint {bare_uri(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}"
+        )
     path = _local_path(checkpoint)
     if path is None:
         return Weights("file", uri=checkpoint, sha256=file_sha256(_fetch(checkpoint)))

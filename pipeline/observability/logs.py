@@ -20,10 +20,10 @@ def log_to_stderr() -> None:
 class _OneLine(logging.Formatter):
     """A record on one line, and what was raised, if anything was, below it."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return shown(super().formatMessage(record))
 
-    def formatException(self, ei: object) -> str:  # noqa: N802
+    def formatException(self, ei: object) -> str:
         return redacted(super().formatException(ei))  # type: ignore[arg-type]
 
 
