@@ -23,8 +23,9 @@ def _public(uri: str) -> str:
     return uri
 
 
-# Of a place that records and cards name.
-PublicUri = Annotated[str, Field(min_length=1), AfterValidator(_public)]
+# Of places that records and cards name.
+PublicUri = Annotated[str, AfterValidator(_public)]
+PlaceUri = Annotated[str, Field(min_length=1), AfterValidator(_public)]
 StorageDtype = Literal["float16", "float32", "int8"]
 StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
@@ -50,7 +51,7 @@ class SourceConfig:
 class SinkConfig:
     """Where the feature set goes."""
 
-    uri: PublicUri
+    uri: PlaceUri
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,4 +1,4 @@
-r"""What may be shown or written of a text that holds URIs, ids, or words of somebody else: no secret, no control character.
+r"""What may be shown of a text that holds URIs, ids, or words of somebody else: no secret and no control character.
 
 A secret is taken out as `***` wherever it is known by its form (user-info, signatures, tokens, access keys) or by its
 value (what this process's environment has under a secret's name). Control characters are spelled as Python spells
@@ -16,11 +16,11 @@ _NAMES = (
     r"|(?:aws)?access[-_]?key(?:[-_]?id)?|account[-_]?key|key-pair-id"
 )
 _FORMS = (
-    # User-info, which Azure's container is not; a password may hold slashes, but then what follows the colon is no port.
+    # User-info, which Azure's container is not; a password may hold slashes, but then what begins it is no port.
     (re.compile(r"(?<=://)(?![\w$-]+@\w+\.(?:dfs|blob)\.core\.)[^\s/@'\"<>]*@"), f"{GONE}@"),
     (re.compile(r"(?<=://)[^\s/@:'\"<>]+:(?!\d+/)[^\s@'\"<>]*@"), f"{GONE}@"),
     # What a web server takes after the question mark may be named anything; to an object store it is part of a key.
-    (re.compile(r"(?i)(https?://[^\s?'\"<>]*\?)[^\s'\"<>)\]]+"), rf"\1{GONE}"),
+    (re.compile(r"(?i)(https?://[^\s?'\"<>]*\?)[^\s'\"<>)\]]*[^\s'\"<>)\].,:;]"), rf"\1{GONE}"),
     (re.compile(rf"(?i)(?<![a-z0-9-])({_NAMES})(\s?=\s?['\"]?|['\"]\s?:\s?['\"])[^\s&;,'\"<>)\]]+"), rf"\1\2{GONE}"),
     (re.compile(r"(?i)\b(x-(?:amz|goog)-[a-z-]+|authorization)(['\"]?\s?:\s?['\"]?)[^\s'\"]+"), rf"\1\2{GONE}"),
     (re.compile(rf"(?i)<({_NAMES})>[^<]*"), rf"<\1>{GONE}"),
@@ -28,7 +28,7 @@ _FORMS = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), GONE),
 )
 _NAME_OF_SECRET = re.compile(
-    r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|ACCOUNT_KEY|API_KEY|SAS|CONNECTION_STRING"
+    r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|ACCOUNT_KEY|API_KEY|_SAS|CONNECTION_STRING"
 )
 _LEAST_LENGTH = 8
 
@@ -48,7 +48,7 @@ def redacted(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""The text with what a terminal would not print (control characters, line ends, changes of direction) as `\x1b`."""
+    r"""The text with what does not print (control characters, line ends, changes of direction) spelled as `\x1b`."""
     return text if text.isprintable() else "".join(each if each.isprintable() else _spelled(each) for each in text)
 
 

@@ -1,7 +1,7 @@
 """Who may use a Ray: one of our own asks for a token; of another that asks for none we stay away.
 
-Whoever reaches the ports of a Ray that asks for no token runs code in it, and they are open to every network. An address
-is of this machine alone only if it says so in numbers or as `localhost`: what a name leads to may change any moment.
+Whoever reaches the ports of a Ray that asks for no token runs code in it, and they are open to every network. An
+address is of this machine alone if it says so in numbers or as `localhost`; what another name leads to may change.
 """
 
 import os
@@ -23,7 +23,7 @@ def own_address(given: str | None) -> str | None:
 
 
 def give_token() -> None:
-    """Makes a Ray that this process starts ask for a token, whatever is set, and gives it one of its own if there is none.
+    """Makes a Ray that this process starts ask for a token, whatever is set; one of its own if none is set.
 
     Ray itself would write one to ~/.ray/auth_token, for every user of the machine to read.
     """
@@ -42,8 +42,8 @@ def require_token(address: str) -> None:
         return
     raise ConfigError(
         f"the Ray at {address} would be used without authentication ({_MODE} is "
-        f"{os.environ.get(_MODE) or 'not set'}): whoever reaches it runs code in it, as you. Set {_MODE}=token, with the "
-        f"cluster's token in {_TOKEN} or {_TOKEN_PATH}; or execution.allow_unauthenticated_ray=true if nobody else "
+        f"{os.environ.get(_MODE) or 'not set'}): whoever reaches it runs code in it, as you. Set {_MODE}=token, with "
+        f"the cluster's token in {_TOKEN} or {_TOKEN_PATH}; or execution.allow_unauthenticated_ray=true if nobody else "
         "reaches its ports"
     )
 

@@ -28,6 +28,6 @@ def abandon(root: Folder, run: int) -> str:
         return f"run {run} of {shown(root.uri)} was abandoned already, at {end.abandoned_at}"
     num_committed = len(catalog.committed_units(root, run))
     return (
-        f"abandoned run {run} of {shown(root.uri)}: {num_committed} of its {record.num_units} units were committed and count "
-        "for nothing now. The next embed command begins a new run; jobs/clean.py deletes the shards"
+        f"abandoned run {run} of {shown(root.uri)}: {num_committed} of its {record.num_units} units were committed and "
+        "count for nothing now. The next embed command begins a new run; jobs/clean.py deletes the shards"
     )

@@ -74,7 +74,7 @@ def store_errors(uri: str) -> Iterator[None]:
         yield
     except CredentialsError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  it leaves the block all the same
         named = isinstance(error, (ConnectionError, TimeoutError))
         raise (None if named else _in_our_words(error, shown(uri))) or _without_secrets(error) from None
 
