@@ -2,6 +2,7 @@
 
 import errno
 import random
+import traceback
 from itertools import islice
 
 import botocore.exceptions
@@ -175,3 +176,21 @@ def test_the_end_of_patience_names_an_error_that_says_nothing():
 def test_errors_of_writing_say_where_and_what_to_do(error: Exception, kind: type[Exception], says: str):
     with pytest.raises(kind, match=says), as_sink_error("/x"):
         raise error
+
+
+def test_what_a_library_said_leaves_no_secret_in_the_error_nor_in_what_is_logged_of_it():
+    place = "s3://u:hunter2@b/k"
+    signed = "https://b.s3.amazonaws.com/k?X-Amz-Signature=hunter2"
+    denied = answered(403, "AccessDenied")
+    denied.response["Error"]["Message"] = f"no: {signed}"
+    wrapped = OSError(errno.EIO, f"An error occurred: {signed}")
+    wrapped.__cause__ = denied
+    plain = ClientError({"Error": {"Code": "Odd", "Message": signed}}, "GetObject")
+    for error in (denied, wrapped, plain, FileNotFoundError(signed), TimeoutError(signed), ValueError(signed)):
+        with pytest.raises(OSError, match=r"k\?\*\*\*") as caught, store_errors(place):
+            raise error
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    kept = ValueError("nothing secret")
+    with pytest.raises(ValueError, match=r"^nothing secret$") as caught, store_errors("s3://b/k"):
+        raise kept
+    assert caught.value is kept
