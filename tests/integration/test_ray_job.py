@@ -18,6 +18,8 @@ import pipeline
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 CANARY = "cAnArY0deadbeef"
+# Names that some systems take for one: composed and decomposed, large and small, and alike up to a late place.
+ALIKE = ["caf\u00e9.jpg", "cafe\u0301.jpg", "A.jpg", "a.jpg", f"{'x' * 240}1.jpg", f"{'x' * 240}2.jpg"]
 
 pytestmark = pytest.mark.cluster
 
@@ -38,6 +40,9 @@ def test_a_submitted_job_embeds_with_a_published_configuration_and_checkpoint(
 ):
     folder, sink = tmp_path / "photos", tmp_path / "features"
     names = make_photos(folder, 6)
+    for number, name in enumerate(ALIKE):
+        (folder / names[number]).rename(folder / name)
+    names[: len(ALIKE)] = ALIKE
     encoder = pipeline.build_encoder("hiera_debug", checkpoint="random")
     weights = {f"image_encoder.{name}": value for name, value in encoder.state_dict().items()}
     torch.save({"model": {**weights, "no_mem_embed": torch.zeros(1, 1, 256)}}, tmp_path / "debug.pt")
