@@ -58,7 +58,7 @@ def graph_rate(photos: str) -> float:
     """Images a second between the first and the last receipt, the images of the first left out."""
     with tempfile.TemporaryDirectory() as folder, open_cluster(None, logs=False) as cluster:
         root = Folder(folder)
-        source = open_source("directory", photos, (".jpg",), patience_s=60)
+        source = open_source("directory", uri=photos, suffixes=(".jpg",), patience_s=60)
         record = claim_feature_set(root, settings={}, maps=(), positions={})
         plan = cut_units(source.refs(), IMAGES_PER_UNIT)
         run = claim_run(

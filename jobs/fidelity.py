@@ -2,6 +2,7 @@
 """What each way to store features costs: python jobs/fidelity.py source.uri=... model.checkpoint=... [images=8]."""
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from embed import with_model
@@ -18,7 +19,7 @@ def measure(values: dict[str, Any], overrides: list[str]) -> None:
     from pipeline.model.weights import resolve_weights
     from pipeline.sources.opening import open_source
 
-    source = open_source(config.source.kind, config.source.uri, config.source.suffixes)
+    source = open_source(**asdict(config.source))
     encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
     weights = resolve_weights(config.model.checkpoint, encoder.name)
     side_px = config.preprocess.side_px or encoder.side_px

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 from pipeline.redaction import redacted
+from pipeline.source_config import PLACES, SourceConfig
 
 T = TypeVar("T")
 
@@ -23,8 +24,7 @@ def _public(uri: str) -> str:
     return uri
 
 
-# Of places that records and cards name.
-PublicUri = Annotated[str, AfterValidator(_public)]
+# Of a place that records and cards name.
 PlaceUri = Annotated[str, Field(min_length=1), AfterValidator(_public)]
 StorageDtype = Literal["float16", "float32", "int8"]
 StorageDtypes = Annotated[
@@ -36,15 +36,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class SourceConfig:
-    """Where images come from; `suffixes` (lower case, with the dot) selects files, None takes every file."""
-
-    kind: Literal["directory", "sample"]
-    uri: PublicUri | None = None
-    suffixes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -201,11 +192,12 @@ def checked(kind: type[T], values: Mapping[str, Any]) -> T:
 def _with_places(config: J) -> J:
     if config.source.kind == "sample" and config.source.uri:
         raise ConfigError(f"source.uri={config.source.uri!r} has no meaning with source=sample; use source=directory")
-    if config.source.kind == "directory" and not config.source.uri:
-        raise ConfigError(
-            "source.uri is not set: say which folder or prefix holds the images, "
-            "for example source.uri=/data/photos, or use source=sample"
-        )
+    if config.source.kind in PLACES and not config.source.uri:
+        raise ConfigError(f"source.uri is not set: {PLACES[config.source.kind]}, or use source=sample")
+    try:
+        _public(config.source.uri or "")
+    except ValueError as error:
+        raise ConfigError(f"source.uri={config.source.uri!r}: {error}") from None
     if not config.model.checkpoint:
         raise ConfigError(
             "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "
@@ -215,8 +207,13 @@ def _with_places(config: J) -> J:
 
 
 def _complaint(item: Any) -> str:
-    field = ".".join(str(part) for part in item["loc"])
+    place = [str(part) for part in item["loc"]]
+    if len(place) > 2 and place[0] == "source":  # pydantic puts the kind of source in between
+        del place[1]
+    field = ".".join(place)
     if item["type"] == "missing":
         return f"{field} is missing"
+    if item["type"] == "union_tag_invalid":
+        return f"{field}.kind={item['ctx']['tag']!r}: input should be one of {item['ctx']['expected_tags']}"
     said = item["msg"].removeprefix("Value error, ")
     return f"{field}={item['input']!r}: {said[0].lower()}{said[1:]}"

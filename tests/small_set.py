@@ -1,8 +1,9 @@
 """A small feature set made by the real sinks, for tests that need one to look at."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +82,14 @@ def plan_of(units: Sequence[Sequence[str]], version: str = "1", first: int = 0) 
     return pa.Table.from_pylist(rows, schema=PLAN)
 
 
+def _carrying(plan: pa.Table, carried: Mapping[str, Mapping[str, object]]) -> pa.Table:
+    for name, values in carried.items():
+        kind = pa.list_(pa.array(values.values()).type)
+        lists = [[values[image_id] for image_id in ids] for ids in plan["image_id"].to_pylist()]
+        plan = plan.append_column(name, pa.array(lists, kind))
+    return plan
+
+
 class SmallSet:
     """A feature set at a path or URI that is written run by run, as an embed command writes it."""
 
@@ -96,16 +105,24 @@ class SmallSet:
         )
 
     def begin(
-        self, units: Sequence[Sequence[str]], version: str = "1", *, removed: Sequence[str] | None = None
+        self,
+        units: Sequence[Sequence[str]],
+        version: str = "1",
+        *,
+        removed: Sequence[str] | None = None,
+        carried: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     ) -> RunRecord:
-        """Plans and claims a run of these units, for a source that does not list the `removed` images any more."""
+        """Plans and claims a run of these units, for a source that does not list the `removed` images any more.
+
+        `carried` has the source's own columns, each with its values by image id.
+        """
         number = next_run(self.root)
         return claim_run(
             self.root,
             run=number,
             fingerprint=self.record.fingerprint,
             source=SOURCE,
-            plan=[plan_of([ids], version, unit) for unit, ids in enumerate(units)],
+            plan=[_carrying(plan_of([ids], version, unit), carried) for unit, ids in enumerate(units)],
             images_per_unit=max(map(len, units), default=1),
             listing=Listing(removed=None if removed is None else self._write_removed(number, removed)),
         )
@@ -137,9 +154,10 @@ class SmallSet:
         bad: Sequence[str] = (),
         version: str = "1",
         removed: Sequence[str] | None = None,
+        carried: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     ) -> Manifest:
         """A whole run: plan, every unit, seal."""
-        run = self.begin(units, version, removed=removed)
+        run = self.begin(units, version, removed=removed, carried=carried)
         for unit, ids in enumerate(units):
             self.commit(run, unit, ids, bad=bad, version=version)
         return seal_run(self.root, run)

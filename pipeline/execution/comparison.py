@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,7 @@ from pipeline.storage.folder import Folder
 
 _KNOWN = pa.schema([("image_id", pa.string()), ("version", pa.string()), ("run", pa.int32())])
 _FAILED = pa.schema([("image_id", pa.string()), ("run", pa.int32())])
+_PLACE = pa.field("place", pa.int64())
 _CLASSES = {"none": [], "transient": ["transient"], "all": ["transient", "permanent"]}
 
 # Sums of hashes do not depend on the order; two of them, of 64 bits each, so that no two listings share both.
@@ -28,10 +30,10 @@ _TWICE = "SELECT image_id FROM listed GROUP BY image_id HAVING count(*) > 1 LIMI
 # For an image in several runs the last one counts.
 _LAST = "SELECT image_id, arg_max(version, run) AS version, max(run) AS run FROM known GROUP BY image_id"
 _TO_EMBED = """
-SELECT listed.image_id, uri, size_bytes, listed.version FROM listed LEFT JOIN state USING (image_id)
+SELECT listed.* EXCLUDE (place) FROM listed LEFT JOIN state USING (image_id)
 WHERE state.version IS NULL OR state.version != listed.version
    OR image_id IN (SELECT image_id FROM failed SEMI JOIN state USING (image_id, run))
-ORDER BY listed.image_id
+ORDER BY place
 """
 _GONE = "SELECT image_id FROM state ANTI JOIN listed USING (image_id) ORDER BY image_id"
 
@@ -39,25 +41,35 @@ _GONE = "SELECT image_id FROM state ANTI JOIN listed USING (image_id) ORDER BY i
 class Comparison:
     """The listing of a source beside the last state of every image in a feature set; made by `of`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, root: Folder, classes: list[str]) -> None:
-        self._connection, self._root, self._classes = connection, root, classes
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, root: Folder, schema: pa.Schema, *, classes: list[str]
+    ) -> None:
+        self._connection, self._root, self._schema, self._classes = connection, root, schema, classes
         self._sealed = catalog.sealed_runs(root)
         self._has_state = False
 
     @classmethod
     @contextmanager
-    def of(cls, root: Folder, refs: Iterable[pa.RecordBatch], retry_quarantined: str = "none") -> Iterator[Self]:
+    def of(
+        cls,
+        root: Folder,
+        refs: Iterable[pa.RecordBatch],
+        schema: pa.Schema = REFS,
+        *,
+        retry_quarantined: str = "none",
+    ) -> Iterator[Self]:
         """The comparison, for the length of the block.
 
         Args:
             root: the feature set.
             refs: what the source lists.
+            schema: of the refs.
             retry_quarantined: which quarantined images count as new: `none`, `transient` or `all`.
         """
         with scratch_database() as connection:
-            create(connection, "listed", REFS)
-            load(connection, "listed", refs)
-            yield cls(connection, root, _CLASSES[retry_quarantined])
+            create(connection, "listed", schema.append(_PLACE))
+            load(connection, "listed", _in_order(refs))
+            yield cls(connection, root, schema, classes=_CLASSES[retry_quarantined])
 
     @cached_property
     def digest(self) -> str:
@@ -73,7 +85,9 @@ class Comparison:
         return catalog.run_record(self._root, self._sealed[-1].run).listing == self.digest
 
     def to_embed(self) -> Iterator[pa.RecordBatch]:
-        """The refs of all images that are new or changed, or are to be tried again; in the order of their ids.
+        """The refs of all images that are new or changed, or are to be tried again; in the order they were listed in.
+
+        That order has images of one file together, which are read together.
 
         Raises:
             ConfigError: two images share an id.
@@ -81,7 +95,7 @@ class Comparison:
         for (image_id,) in self._connection.execute(_TWICE).fetchall():
             raise ConfigError(f"two images have the id {image_id!r}; ids must be unique within a feature set")
         self._require_state()
-        yield from rows_of(self._connection, _TO_EMBED, REFS)
+        yield from rows_of(self._connection, _TO_EMBED, self._schema)
 
     def removed(self) -> pa.Table:
         """The ids that sealed runs hold and the source does not list any more, in order."""
@@ -101,6 +115,15 @@ class Comparison:
             self._connection.execute(f"CREATE TABLE last AS {_LAST}; CREATE VIEW state AS FROM last")
         else:
             self._connection.execute("CREATE VIEW state AS FROM known")
+
+
+def _in_order(refs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The refs with the place of each in the listing: DuckDB does not keep rows in the order they came in."""
+    first = 0
+    for batch in refs:
+        places = pa.array(np.arange(first, first + batch.num_rows))
+        yield batch.append_column(_PLACE, places)
+        first += batch.num_rows
 
 
 def _planned(root: Folder, sealed: list[Manifest]) -> Iterator[pa.RecordBatch]:

@@ -10,13 +10,16 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit
 from pipeline.featureset import catalog
+from pipeline.featureset.part import Part
 from pipeline.featureset.records import QuarantineRow
+from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
 from pipeline.storage.folder import Folder
@@ -41,7 +44,40 @@ class _Listed:
 
     image_id: str
     uri: str
+    size_bytes: int
     version: str
+    part: str | None = None
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether it is a small part of what its bytes show, to be read where it is wanted."""
+        part = Part.of(self.part)
+        return part.box is not None or part.video_frame is not None
+
+
+class _Ranges:
+    """The bytes of a windowed image, for its decoder.
+
+    Raises:
+        ImageError, StoreUnavailableError, AccessDeniedError: from `read`.
+    """
+
+    def __init__(self, image: _Listed, patience_s: float, watch: Stopwatch) -> None:
+        self._image, self._patience_s, self._watch = image, patience_s, watch
+        self._first, end = Part.of(image.part).bytes_at or (0, image.size_bytes)
+        self.size_bytes = end - self._first
+        self.key = f"{image.version} {self._first} {image.uri}"
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from one offset to before another."""
+        span = (self._first + start, self._first + end)
+        with self._watch.step("fetch"):
+            data = _fetch(self._image, time.monotonic() + self._patience_s, span)
+        if isinstance(data, bytes):
+            return data
+        if _is_trouble(data):
+            raise StoreUnavailableError(str(data))
+        raise data
 
 
 class FetchAndDecode:
@@ -76,18 +112,31 @@ class FetchAndDecode:
             standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
-        listed = [_Listed(*each) for each in zip(row["image_id"], row["uri"], row["version"], strict=True)]
+        listed = _listed(row)
         fetched = _fetch_all(listed, self._patience_s, watch)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
         for image, data in zip(listed, fetched, strict=True):
             try:
-                images.append(_decode(decoder, image, data, slots=slots, place=len(images), watch=watch))
+                source = _Ranges(image, self._patience_s, watch) if image.is_windowed else data
+                images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
+
+
+def _listed(row: dict[str, Any]) -> list[_Listed]:
+    """The images of a row of the plan."""
+    parts = row.get(PART.name) or [None] * len(row["image_id"])
+    columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
+    return [_Listed(*each) for each in zip(*columns, parts, strict=True)]
+
+
+def _span(image: _Listed) -> tuple[int, int | None]:
+    """Which bytes of the file are the image's."""
+    return Part.of(image.part).bytes_at or (0, None)
 
 
 @cache
@@ -99,16 +148,16 @@ def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
 def _decode(
     decoder: IsolatedDecoder,
     image: _Listed,
-    data: bytes | ImageError,
+    source: bytes | _Ranges | ImageError,
     *,
     slots: PixelSlots,
     place: int,
     watch: Stopwatch,
 ) -> DecodedImage:
     """The image in its place; raises what was wrong with it."""
-    if isinstance(data, ImageError):
-        raise data
-    decoded = decoder.decode_into(data, slots, place)
+    if isinstance(source, ImageError):
+        raise source
+    decoded = decoder.decode_into(source, slots, place, part=image.part)
     watch.add(decoded.seconds)
     return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
 
@@ -121,7 +170,7 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
     """
     until = time.monotonic() + patience_s
     with watch.step("fetch"):
-        fetched = [_fetch(image, until) for image in listed]
+        fetched = [b"" if image.is_windowed else _fetch(image, until, _span(image)) for image in listed]
         came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
         if came is None:
             _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
@@ -129,10 +178,10 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
         return _blamed(listed, fetched, came, patience_s=patience_s)
 
 
-def _fetch(image: _Listed, until: float) -> bytes | ImageError:
-    patience_s = max(0.0, until - time.monotonic())
+def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
+    patience_s, (start, end) = max(0.0, until - time.monotonic()), span
     try:
-        return patiently(lambda: read_uri(image.uri, image.version), image.uri, patience_s)
+        data = patiently(lambda: read_uri(image.uri, image.version, start=start, end=end), image.uri, patience_s)
     except StoreUnavailableError as error:
         return _refused("StoreUnavailable", str(error), "transient")
     except CredentialsError as error:
@@ -145,6 +194,9 @@ def _fetch(image: _Listed, until: float) -> bytes | ImageError:
         # On a disk a file that cannot be read is the file's fault; a store may have it, or allow it, tomorrow.
         error_class = "transient" if "://" in image.uri else "permanent"
         return _refused(type(error).__name__, error.strerror or str(error), error_class)
+    if end is not None and len(data) < end - start:
+        return _refused("TruncatedFile", f"it ends before byte {end} of {image.uri}, where its image does", "transient")
+    return data
 
 
 def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
@@ -178,7 +230,7 @@ def _blamed(
     num_troubled = sum(_is_trouble(data) for data in fetched)
     for place, data in enumerate(fetched):
         if _is_trouble(data):
-            fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled)
+            fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled, _span(listed[place]))
             if _is_trouble(fetched[place]):
                 patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
     return fetched

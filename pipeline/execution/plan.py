@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset.maps import MapSpec
-from pipeline.featureset.schema import PLAN
+from pipeline.featureset.schema import PLAN, plan_schema
 
 _SHARD_BYTES = 384 * 2**20
 _PIXEL_BYTES = 128 * 2**20
@@ -26,11 +26,11 @@ def cut_units(refs: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     """The plan: one row a unit, `size` images each but for the last, in the order given.
 
     Args:
-        refs: batches of `REFS`.
+        refs: batches of `REFS`, perhaps with further columns.
         size: images to a unit.
 
     Returns:
-        Tables of up to `UNITS_PER_GROUP` units, of `PLAN`; none for no refs.
+        Tables of up to `UNITS_PER_GROUP` units, of `PLAN` and the further columns; none for no refs.
     """
     first = 0
     for images in _tables_of(refs, size * UNITS_PER_GROUP):
@@ -57,8 +57,6 @@ def _units(images: pa.Table, size: int, first: int) -> pa.Table:
     num_units = -(-images.num_rows // size)
     offsets = pa.array(np.minimum(np.arange(num_units + 1) * size, images.num_rows), pa.int32())
     numbers = pa.array(np.arange(first, first + num_units), pa.int32())
-    lists = [
-        pa.ListArray.from_arrays(offsets, images[name].combine_chunks())
-        for name in ("image_id", "uri", "size_bytes", "version")
-    ]
-    return pa.Table.from_arrays([numbers, *lists], schema=PLAN)
+    schema = plan_schema(field for field in images.schema if field.name not in PLAN.names)
+    lists = [pa.ListArray.from_arrays(offsets, images[name].combine_chunks()) for name in schema.names[1:]]
+    return pa.Table.from_arrays([numbers, *lists], schema=schema)

@@ -1,5 +1,7 @@
 """What can be found wrong with a command before torch and ray are loaded, which takes seconds."""
 
+from dataclasses import asdict
+
 from pipeline.config import JobConfig
 from pipeline.featureset import catalog
 from pipeline.sources.opening import open_source
@@ -15,6 +17,6 @@ def check_places(config: JobConfig) -> None:
     """
     patience_s = config.execution.patience_s
     root = Folder(config.sink.uri, patience_s)
-    open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
+    open_source(**asdict(config.source), patience_s=patience_s)
     if catalog.feature_set_record(root) is None:
         root.require_writable()

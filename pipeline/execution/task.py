@@ -3,7 +3,7 @@
 Nothing is written before everything that can be wrong with the command has been looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Self
 
@@ -56,7 +56,7 @@ class Task:
         """
         patience_s = config.execution.patience_s
         root = Folder(config.sink.uri, patience_s)
-        source = open_source(config.source.kind, config.source.uri, config.source.suffixes, patience_s=patience_s)
+        source = open_source(**asdict(config.source), patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         choice = _choice(config.features)
@@ -112,7 +112,9 @@ class Task:
                 self.root.require_writable()
                 return run
         size = num_images or images_per_unit(self.maps, self.side_px)
-        with Comparison.of(self.root, self.source.refs(), retry_quarantined) as compared:
+        with Comparison.of(
+            self.root, self.source.refs(), self.source.schema, retry_quarantined=retry_quarantined
+        ) as compared:
             return self._begin(number, compared, settings=settings, size=size)
 
     def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from pipeline.featureset.records import (
     RunRecord,
     TableFile,
 )
-from pipeline.featureset.schema import REMOVED
+from pipeline.featureset.schema import IMAGE_FIELDS, REMOVED, extra_fields
 from pipeline.storage.folder import Folder
 from pipeline.storage.spreading import in_threads
 
@@ -165,6 +166,31 @@ def commit_records(root: Folder, run: int) -> list[CommitRecord]:
     """The commits of a run that are there by now, in the order of their units; many are read at once."""
     found = in_threads(partial(commit_record, root, run), committed_units(root, run).tolist())
     return [commit for commit in found if commit is not None]
+
+
+def carried_fields(root: Folder, run: RunRecord) -> list[pa.Field]:
+    """The further columns of the refs in a run's plan, which its index has too.
+
+    Raises:
+        FeatureSetError: the plan is missing or damaged.
+    """
+    with table_file(root, run.plan) as plan:
+        return extra_fields(plan.schema_arrow)
+
+
+def carried_columns(root: Folder, run: RunRecord) -> Iterator[pa.Table]:
+    """What a run's plan carries for its index, unit by unit: image_id and further columns, one row an image.
+
+    Raises:
+        FeatureSetError: the plan is missing or damaged.
+    """
+    with table_file(root, run.plan) as plan:
+        schema = pa.schema([IMAGE_FIELDS[0], *extra_fields(plan.schema_arrow)])
+        for units in plan.iter_batches(columns=schema.names, batch_size=4096):
+            images = pa.Table.from_arrays([units[name].flatten() for name in schema.names], schema=schema)
+            ends = pc.cumulative_sum(pc.list_value_length(units["image_id"])).to_pylist()
+            for start, end in pairwise([0, *ends]):
+                yield images.slice(start, end - start)
 
 
 def read_table(root: Folder, file: TableFile, columns: list[str] | None = None) -> pa.Table:

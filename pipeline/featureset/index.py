@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.featureset.records import CommitRecord, IndexRows
 from pipeline.featureset.schema import INDEX
@@ -31,8 +32,23 @@ def index_rows(
     )
 
 
-def index_table(commit: CommitRecord) -> pa.Table:
-    """The commit's rows as the index has them."""
+def index_table(commit: CommitRecord, planned: pa.Table | None = None) -> pa.Table:
+    """The commit's rows as the index has them.
+
+    Args:
+        commit: of a unit.
+        planned: one row an image of the unit: image_id, and what else the plan carries for the index.
+    """
+    rows = _own_columns(commit)
+    if planned is None or planned.num_columns == 1:
+        return rows
+    carried = planned.take(pc.index_in(rows["image_id"], planned["image_id"])).drop_columns("image_id")
+    for field in carried.schema:
+        rows = rows.append_column(field, carried[field.name])
+    return rows
+
+
+def _own_columns(commit: CommitRecord) -> pa.Table:
     if commit.shard is None:
         return INDEX.empty_table()
     rows, num_rows = commit.rows, len(commit.rows.image_id)

@@ -1,7 +1,7 @@
 """Columns of every Parquet table in a feature set; those of maps are in `maps`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ PLAN = pa.schema(
         pa.field("version", pa.list_(pa.string()), nullable=False),
     ]
 )
+# Of refs whose images are parts of an object (see `part`), in the plan and in the index.
+PART = pa.field(
+    "part",
+    pa.string(),
+    metadata={"meaning": "which part of the object at uri the image is; null: all of it"},
+)
 INDEX = pa.schema(
     [
         *IMAGE_FIELDS,
@@ -68,6 +74,21 @@ QUARANTINE = pa.schema(
         for name in ("image_id", "uri", "stage", "error_class", "error_type", "message")
     ]
 )
+
+
+def plan_schema(extra: Iterable[pa.Field]) -> pa.Schema:
+    """A plan of refs that have further columns."""
+    return pa.schema([*PLAN, *(field.with_type(pa.list_(field.type)) for field in extra)])
+
+
+def index_schema(extra: Iterable[pa.Field]) -> pa.Schema:
+    """The index of a run whose plan has further columns."""
+    return pa.schema([*INDEX, *extra])
+
+
+def extra_fields(plan: pa.Schema) -> list[pa.Field]:
+    """The further columns of a plan, as its refs had them."""
+    return [field.with_type(field.type.value_type) for field in plan if field.name not in PLAN.names]
 
 
 def shard_schema(

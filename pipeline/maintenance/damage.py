@@ -19,8 +19,7 @@ from pipeline.sinks.seal import SHARD_DAMAGED
 from pipeline.storage.folder import Folder
 
 _SUSPECT = pa.schema([("image_id", pa.string()), ("run", pa.int32()), ("shard", pa.string())])
-_COLUMNS = ("image_id", "uri", "size_bytes", "version")
-_REF = pa.schema([(name, PLAN.field(name).type.value_type) for name in _COLUMNS])
+_REF = pa.schema([field.with_type(field.type.value_type) for field in PLAN if field.name != "unit"])
 
 
 class Damage:
@@ -68,16 +67,19 @@ class Damage:
 
     def refs(self) -> Iterator[pa.RecordBatch]:
         """Where the images are, in the version that was listed for the broken run; in the order of their ids."""
-        create(self._scratch, "ref", _REF)
-        for (run,) in self._all("SELECT DISTINCT run FROM suspect"):
-            plan = catalog.run_record(self._root, run).plan
-            query = "INSERT INTO ref FROM arriving SEMI JOIN (FROM suspect WHERE run = ?) USING (image_id)"
-            with catalog.table_file(self._root, plan) as table:
-                for units in table.iter_batches(batch_size=4096, columns=list(_COLUMNS)):
-                    flat = [units[name].flatten() for name in _COLUMNS]
-                    self._scratch.register("arriving", pa.Table.from_arrays(flat, schema=_REF))
+        runs = [run for (run,) in self._all("SELECT DISTINCT run FROM suspect")]
+        records = {run: catalog.run_record(self._root, run) for run in runs}
+        extra = [pa.schema(catalog.carried_fields(self._root, record)) for record in records.values()]
+        schema = pa.unify_schemas([_REF, *extra])
+        create(self._scratch, "ref", schema)
+        for run, record in records.items():
+            query = "INSERT INTO ref BY NAME FROM arriving SEMI JOIN (FROM suspect WHERE run = ?) USING (image_id)"
+            with catalog.table_file(self._root, record.plan) as table:
+                for units in table.iter_batches(batch_size=4096):
+                    flat = {name: units[name].flatten() for name in units.schema.names if name != "unit"}
+                    self._scratch.register("arriving", pa.table(flat))
                     self._scratch.execute(query, [run])
-        yield from rows_of(self._scratch, "FROM ref ORDER BY image_id", _REF)
+        yield from rows_of(self._scratch, "FROM ref ORDER BY image_id", schema)
 
     def _all(self, query: str) -> list[Any]:
         return self._scratch.execute(query).fetchall()

@@ -32,14 +32,12 @@ class Channel:
         self._poll.register(self._socket, select.POLLIN)
         self._poll.register(self._output, select.POLLIN)
 
-    def send(self, message: dict[str, Any], handles: tuple[int, ...]) -> None:
-        """Sends a message, and open files with it; what was printed so far is forgotten.
+    def send(self, message: dict[str, Any], handles: tuple[int, ...] = ()) -> None:
+        """Sends a message, and open files with it.
 
         Raises:
             EOFError: nobody is there.
         """
-        self._take_output()
-        self._printed = b""
         try:
             socket.send_fds(self._socket, [json.dumps(message).encode()], handles)
         except ConnectionError:
@@ -63,8 +61,13 @@ class Channel:
             if ready:
                 self._take_output()
 
+    def forget_output(self) -> None:
+        """Forgets what was printed so far."""
+        self._take_output()
+        self._printed = b""
+
     def printed(self) -> str:
-        """The end of what was printed since the last `send`."""
+        """The end of what was printed since the last `forget_output`."""
         self._take_output()
         return self._printed.decode(errors="replace").strip()
 

@@ -13,14 +13,15 @@ import resource
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ImageError
+from pipeline.featureset.part import Part
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
+from pipeline.preprocessing.served_file import ServedFile
 
 # How Python, torch, C++ and Pillow say that memory could not be had.
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory")
@@ -39,15 +40,16 @@ def main(*, side_px: int, memory_bytes: int) -> None:
     parent = _take_stdin()
     import torch
 
-    from pipeline.preprocessing import transform  # noqa: F401  so that its cost is paid, and counted, here
+    from pipeline.preprocessing import decoder_requests  # noqa: F401  so that its cost is paid, and counted, here
 
     torch.set_num_threads(1)
     allowed_bytes = _address_space_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (allowed_bytes, allowed_bytes))
     _say(parent, kind="ready")
+    served = _Served(parent)
     while (request := _next_request(parent)) is not None:
         _say(parent, kind="begun")
-        _say(parent, **_answer(request, side_px))
+        _say(parent, **_answer(request, served, side_px))
         # What an image has left behind ends with the process, before it is missed by another.
         if _address_space_bytes() > allowed_bytes - memory_bytes * 3 // 4:
             return
@@ -90,10 +92,40 @@ def _say(parent: socket.socket, **message: Any) -> None:
         sys.exit(0)
 
 
-def _answer(request: dict[str, Any], side_px: int) -> dict[str, Any]:
+class _Served:
+    """The last file that was read through the parent: its parts come one after the other."""
+
+    def __init__(self, parent: socket.socket) -> None:
+        self._parent, self._handle = parent, -1
+        self._file: ServedFile | None = None
+
+    def file(self, request: dict[str, Any]) -> ServedFile:
+        """The file that a request is about."""
+        self._handle = request["encoded"]
+        if self._file is None or self._file.key != request["key"]:
+            self._file = ServedFile(request["key"], request["size_bytes"], self._ask)
+        return self._file
+
+    def forget(self) -> None:
+        """Lets go of the file, and of what was made of it."""
+        self._file = None
+
+    def _ask(self, start: int, end: int) -> bytes:
+        _say(self._parent, kind="read", start=start, end=end)
+        packet = self._parent.recv(PACKET_BYTES)
+        if not packet:
+            sys.exit(0)
+        return os.pread(self._handle, int(json.loads(packet)["size_bytes"]), 0)
+
+
+def _answer(request: dict[str, Any], served: _Served, side_px: int) -> dict[str, Any]:
     try:
-        return {"kind": "decoded", **_decoded(request, side_px)}
+        source = served.file(request) if "key" in request else _bytes(request["encoded"])
+        if "probe" in request:
+            return {"kind": "probed", "size_bytes": _probe(source, request)}
+        return {"kind": "decoded", **_decoded(source, request, side_px)}
     except Exception as error:  # noqa: BLE001  the parent is told of every one
+        served.forget()
         for each in _chain(error):  # first of all, let go of what the failed step held
             traceback.clear_frames(each.__traceback__)
         return _told(error)
@@ -102,22 +134,28 @@ def _answer(request: dict[str, Any], side_px: int) -> dict[str, Any]:
         os.close(request["pixels"])
 
 
-def _decoded(request: dict[str, Any], side_px: int) -> dict[str, Any]:
-    from pipeline.preprocessing.decode import decode
-    from pipeline.preprocessing.transform import normalise
-
-    began = time.perf_counter()
-    with open(request["encoded"], "rb", buffering=0, closefd=False) as encoded:
+def _bytes(handle: int) -> bytes:
+    with open(handle, "rb", buffering=0, closefd=False) as encoded:
         encoded.seek(0)  # the position is the parent's too, and an earlier decoder's
-        pixels_HWC = decode(encoded.read())
-    decoded = time.perf_counter()
-    pixels_CHW = normalise(pixels_HWC, side_px).numpy()
+        return encoded.read()
+
+
+def _decoded(source: bytes | ServedFile, request: dict[str, Any], side_px: int) -> dict[str, Any]:
+    from pipeline.preprocessing.decoder_requests import prepare
+
+    prepared = prepare(source, Part.of(request["part"]), side_px)
     # Faster than into a mapping of the memory, whose pages would have to be found one by one.
-    if os.pwrite(request["pixels"], pixels_CHW.data, request["offset_bytes"]) < pixels_CHW.nbytes:
+    if os.pwrite(request["pixels"], prepared.pixels_CHW.data, request["offset_bytes"]) < prepared.pixels_CHW.nbytes:
         raise MemoryError("no room for the pixels in shared memory")
-    seconds = {"decode": decoded - began, "resize": time.perf_counter() - decoded}
-    height, width = pixels_HWC.shape[:2]
-    return {"height": height, "width": width, "seconds": seconds}
+    height, width = prepared.size
+    return {"height": height, "width": width, "seconds": prepared.seconds}
+
+
+def _probe(source: bytes | ServedFile, request: dict[str, Any]) -> int:
+    """Writes what was found where pixels would go, for a packet may not hold it; gives its length."""
+    from pipeline.preprocessing.decoder_requests import probe
+
+    return os.pwrite(request["pixels"], json.dumps(probe(source, request["probe"])).encode(), 0)
 
 
 def _told(error: Exception) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
 from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
+from pipeline.preprocessing.served_file import BLOCK_BYTES, RangeReader
 
 _START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
 _END_TIMEOUT_S = 5.0
@@ -89,26 +91,61 @@ class DecoderProcess:
         """Kills the process, if it still lives."""
         self._finish()
 
-    def decode(self, encoded: int, place: tuple[int, int], *, timeout_s: float) -> Decoded:
+    def decode(
+        self,
+        encoded: int,
+        place: tuple[int, int],
+        *,
+        timeout_s: float,
+        part: str | None = None,
+        reader: RangeReader | None = None,
+    ) -> Decoded:
         """Decodes what the file `encoded` holds, and writes its pixels to a file at an offset in bytes.
 
         Args:
-            encoded: descriptor of an image file.
+            encoded: descriptor of an image file; with a `reader`, of an empty one that its bytes pass through.
             place: descriptor of the file for pixels, and the offset in it.
             timeout_s: how long decoding may take; then the process is killed.
+            part: text of the `Part` to decode.
+            reader: gives the process the bytes that it asks for.
 
         Raises:
             NotBegunError: the process ended before it began.
             DecoderLostError: the process ended, had to be killed, or ran out of memory.
             ImageError: the image cannot be decoded.
             RuntimeError: the process cannot start, or a fault of this program, with its traceback.
+            PipelineError: whatever the reader raises.
         """
+        handle, offset_bytes = place
+        request = {"part": part, "offset_bytes": offset_bytes}
+        return Decoded(**self._ask(request, (encoded, handle), timeout_s=timeout_s, reader=reader))
+
+    def probe(self, kind: str, handles: tuple[int, int], *, timeout_s: float, reader: RangeReader | None = None) -> Any:
+        """What the process finds out about an image without decoding it: plain values, see `decoder_requests.probe`.
+
+        Args:
+            kind: what to find out.
+            handles: descriptor of the image file as in `decode`, and of a file for the answer.
+            timeout_s: how long it may take.
+            reader: as in `decode`.
+
+        Raises:
+            NotBegunError, DecoderLostError, ImageError, RuntimeError, PipelineError: as `decode`.
+        """
+        answer = self._ask({"probe": kind}, handles, timeout_s=timeout_s, reader=reader)
+        return json.loads(os.pread(handles[1], answer["size_bytes"], 0))
+
+    def _ask(
+        self, request: dict[str, Any], handles: tuple[int, int], *, timeout_s: float, reader: RangeReader | None
+    ) -> dict[str, Any]:
         if not self.is_open:
             raise NotBegunError("was closed")
+        if reader is not None:
+            request |= {"key": reader.key, "size_bytes": reader.size_bytes}
         try:
             self._wait_until_ready()
-            self._begin({"offset_bytes": place[1]}, (encoded, place[0]), timeout_s)
-            answer = self._answer(timeout_s)
+            self._begin(request, handles, timeout_s)
+            answer = self._answer(timeout_s, reader, handles[0])
         except BaseException:  # also an interrupt: the next image must not be given this one's answer
             self.close()
             raise
@@ -129,6 +166,7 @@ class DecoderProcess:
         self._is_ready = True
 
     def _begin(self, request: dict[str, Any], handles: tuple[int, int], timeout_s: float) -> None:
+        self._channel.forget_output()
         try:
             self._channel.send(request, handles)
             self._channel.receive(timeout_s)
@@ -137,12 +175,19 @@ class DecoderProcess:
         except EOFError:
             raise NotBegunError(self._how_it_ended()) from None
 
-    def _answer(self, timeout_s: float) -> dict[str, Any]:
+    def _answer(self, timeout_s: float, reader: RangeReader | None, encoded: int) -> dict[str, Any]:
+        rest_s = timeout_s
         try:
-            return self._channel.receive(timeout_s)
+            while True:
+                began = time.monotonic()
+                message = self._channel.receive(rest_s)
+                if message["kind"] != "read" or reader is None:
+                    return message
+                rest_s -= time.monotonic() - began  # that the store takes its time is not the image's fault
+                self._serve(message, reader, encoded)
         except TimeoutError:
-            message = f"it was not decoded within {timeout_s:g} s"
-            raise DecoderLostError(message, error_type="DecodeTimeout") from None
+            what = f"it was not decoded within {timeout_s:g} s"
+            raise DecoderLostError(what, error_type="DecodeTimeout") from None
         except EOFError:
             how, printed = self._how_it_ended(), self._channel.printed()
             if OUT_OF_MEMORY.search(printed):
@@ -151,7 +196,15 @@ class DecoderProcess:
             said = f", last saying {last_line!r}" if last_line else ""
             raise DecoderLostError(f"its decoder {how}{said}", error_type="DecoderCrashed") from None
 
-    def _result(self, answer: dict[str, Any]) -> Decoded:
+    def _serve(self, message: dict[str, Any], reader: RangeReader, encoded: int) -> None:
+        start, end = int(message["start"]), int(message["end"])
+        if not 0 <= start <= end <= min(reader.size_bytes, start + BLOCK_BYTES):
+            raise RuntimeError(f"a fault of the decoder process: it asked for bytes {start} to {end}")
+        data = reader.read(start, end)
+        os.pwrite(encoded, data, 0)
+        self._channel.send({"size_bytes": len(data)})
+
+    def _result(self, answer: dict[str, Any]) -> dict[str, Any]:
         kind = answer.pop("kind")
         if kind == "refused":
             raise ImageError(answer.pop("message"), **answer)
@@ -159,7 +212,7 @@ class DecoderProcess:
             raise self._out_of_memory(answer["message"])
         if kind == "failed":
             raise RuntimeError(f"a fault of the decoder process, not of the image:\n{answer['message']}")
-        return Decoded(**answer)
+        return answer
 
     def _out_of_memory(self, how: str) -> DecoderLostError:
         gibibytes = self._memory_bytes / 2**30

@@ -5,12 +5,17 @@ somebody else, or spoiled by an earlier image.
 """
 
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
+from pipeline.preprocessing.served_file import RangeReader
 from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
 
 __all__ = ["IsolatedDecoder", "PixelSlots"]
+
+T = TypeVar("T")
 
 _MAX_STARTS = 5  # processes that end before they begin an image, in a row: then it is not by chance
 _ADVICE = {
@@ -49,8 +54,16 @@ class IsolatedDecoder:
         """Room for `count` images of this decoder."""
         return self._memory.slots(count)
 
-    def decode_into(self, data: bytes, slots: PixelSlots, place: int) -> Decoded:
-        """Decodes `data`; its pixels are then `slots.pixels_NCHW[place]`, equal to those of `preprocess`.
+    def decode_into(
+        self, image: bytes | RangeReader, slots: PixelSlots, place: int, *, part: str | None = None
+    ) -> Decoded:
+        """Decodes `image`; its pixels are then `slots.pixels_NCHW[place]`, equal to those of `preprocess`.
+
+        Args:
+            image: its bytes, or what reads them where they are wanted.
+            slots: from `slots`.
+            place: in them.
+            part: text of the `Part` to decode; None for the whole.
 
         Returns:
             The original's height and width in pixels, and the child's seconds by step: `decode` and `resize`.
@@ -59,32 +72,55 @@ class IsolatedDecoder:
             ImageError: stage `decode`; as `decode` raises it, or because the image twice ended its decoder
                 (`DecoderCrashed`), outlasted its time (`DecodeTimeout`) or its memory (`DecodeMemory`).
             RuntimeError: the child cannot start, or a fault of this program, with its traceback.
+            PipelineError: whatever the reader raises.
         """
         if not 0 <= place < len(slots.pixels_NCHW):
             raise IndexError(f"place {place} of {len(slots.pixels_NCHW)}")
-        with self._lock, file_of(data) as encoded:
+        reader = None if isinstance(image, bytes) else image
+        with self._lock, file_of(image if isinstance(image, bytes) else b"") as encoded:
             where = (slots.handle, place * slots.slot_bytes)
-            try:
-                return self._try(encoded, where)
-            except DecoderLostError as error:
-                first = error
-            self._replace()
-            try:
-                return self._try(encoded, where)
-            except DecoderLostError as second:
-                if not self._process.is_open:
-                    self._replace()
-                raise _blame(first, second) from None
+            timeout_s = self._timeout_s
+            return self._twice(
+                lambda process: process.decode(encoded, where, timeout_s=timeout_s, part=part, reader=reader)
+            )
+
+    def probe(self, image: bytes | RangeReader, kind: str) -> Any:
+        """What the child finds out about an image without decoding it: see `decoder_requests.probe`.
+
+        Raises:
+            ImageError, RuntimeError, PipelineError: as `decode_into`.
+        """
+        reader = None if isinstance(image, bytes) else image
+        data = image if isinstance(image, bytes) else b""
+        with self._lock, file_of(data) as encoded, file_of(b"") as found:
+            timeout_s = self._timeout_s
+            return self._twice(
+                lambda process: process.probe(kind, (encoded, found), timeout_s=timeout_s, reader=reader)
+            )
 
     def close(self) -> None:
         """Ends the child; decoding again would start another."""
         self._process.close()
 
-    def _try(self, encoded: int, where: tuple[int, int]) -> Decoded:
+    def _twice(self, ask: Callable[[DecoderProcess], T]) -> T:
+        """The answer to a question about an image, which is to blame if two children were lost over it."""
+        try:
+            return self._try(ask)
+        except DecoderLostError as error:
+            first = error
+        self._replace()
+        try:
+            return self._try(ask)
+        except DecoderLostError as second:
+            if not self._process.is_open:
+                self._replace()
+            raise _blame(first, second) from None
+
+    def _try(self, ask: Callable[[DecoderProcess], T]) -> T:
         """One try that counts: from a child that has begun the image."""
         for _ in range(_MAX_STARTS):
             try:
-                return self._process.decode(encoded, where, timeout_s=self._timeout_s)
+                return ask(self._process)
             except NotBegunError as error:
                 how = str(error)
                 self._replace()

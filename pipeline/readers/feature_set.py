@@ -21,7 +21,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.maps import MapSpec, level_maps
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import FeatureSetRecord
-from pipeline.featureset.schema import REMOVED
+from pipeline.featureset.schema import EMBEDDING, REMOVED
 from pipeline.readers.row import FeatureRow
 from pipeline.readers.row_reader import RowReader
 from pipeline.readers.run_contents import Run, runs_to_read
@@ -31,7 +31,6 @@ from pipeline.storage.folder import Folder
 
 logger = logging.getLogger("pipeline")
 
-_PLACE = ["image_id", "uri", "original_height", "original_width", "shard", "row"]
 _SHARD = ["shard", "num_rows", "size_bytes"]
 
 
@@ -183,7 +182,16 @@ class FeatureSet:
     @cached_property
     def pooled(self) -> pa.Table:
         """One vector an image, in the order of `image_ids`: image_id, embedding (list<float>, L2-normalised)."""
-        return _taken(self._index_columns(["image_id", "embedding"]), self._kept[0::2])
+        return _taken([run.index(["image_id", EMBEDDING.name]) for run in self._runs], self._kept[0::2])
+
+    @cached_property
+    def images(self) -> pa.Table:
+        """One row an image, in the order of `image_ids`: image_id, uri, original_height, original_width in pixels.
+
+        After these come the source's own columns: `part` of the object at `uri` where the image is not all of it, what
+        a list of images said about them, boxes of tiles, timestamps of video frames. Null in runs that had none.
+        """
+        return self._places.drop_columns(["shard", "row"])
 
     @cached_property
     def files(self) -> list[str]:
@@ -203,7 +211,7 @@ class FeatureSet:
 
     @cached_property
     def _all_places(self) -> list[pa.Table]:
-        return self._index_columns(_PLACE)
+        return [run.index([name for name in run.index_columns if name != EMBEDDING.name]) for run in self._runs]
 
     @cached_property
     def _kept(self) -> list[pa.Array]:
@@ -242,9 +250,6 @@ class FeatureSet:
     def _positions(self) -> dict[str, np.ndarray]:
         return read_positions(self._root, self._record)
 
-    def _index_columns(self, columns: list[str]) -> list[pa.Table]:
-        return [run.index(columns) for run in self._runs]
-
     def _load_positions(self) -> tuple[np.ndarray, ...]:
         return tuple(self._positions[spec.column] for spec in level_maps(self._maps))
 
@@ -265,4 +270,5 @@ class FeatureSet:
 
 
 def _taken(tables: list[pa.Table], rows: list[pa.Array]) -> pa.Table:
-    return pa.concat_tables(table.take(kept) for table, kept in zip(tables, rows, strict=True))
+    taken = [table.take(kept) for table, kept in zip(tables, rows, strict=True)]
+    return pa.concat_tables(taken, promote_options="default")  # runs of another source may have other columns

@@ -2,9 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class FeatureRow:
         load_positions: gives the position encodings in the same order.
         load_embedding: gives the pooled vector; reads it unless it came along with the maps.
         no_mem_embed: SAM 2's vector of that name, (256,) float32; None if the set is not of `features=decoder`.
+        extra: what the source said of the image besides, by column: its `part` of the object at `uri`, for example.
     """
 
     image_id: str
@@ -39,6 +40,7 @@ class FeatureRow:
     load_positions: LoadPositions
     load_embedding: Callable[[], np.ndarray]
     no_mem_embed: np.ndarray | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def embedding(self) -> np.ndarray:

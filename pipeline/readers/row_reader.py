@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset.maps import MapSpec
-from pipeline.featureset.schema import EMBEDDING
+from pipeline.featureset.schema import EMBEDDING, INDEX
 from pipeline.readers.row import FeatureRow, LoadPositions
 from pipeline.readers.shard_reader import ShardReader
 from pipeline.storage.spreading import in_threads
@@ -19,6 +19,8 @@ from pipeline.storage.spreading import in_threads
 # Rows that are read ahead take this much memory, or that of four rows if they are large.
 _AHEAD_BYTES = 256 * 2**20
 _MOST_THREADS, _FEWEST_THREADS = 16, 2
+
+_OWN = frozenset(INDEX.names)
 
 Place = dict[str, Any]
 
@@ -28,7 +30,8 @@ class RowReader:
 
     Args:
         shards: where they are read.
-        places: of every row that counts: image_id, uri, original_height, original_width, shard, row.
+        places: of every row that counts: image_id, uri, original_height, original_width, shard, row, and the source's
+            own columns.
         maps: the maps to read.
         load_positions: gives their position encodings.
         no_mem_embed: of the feature set's record.
@@ -97,6 +100,7 @@ class RowReader:
             load_positions=self._load_positions,
             load_embedding=partial(np.asarray, _vector(table)) if is_here else partial(self._load_vector, place),
             no_mem_embed=self._no_mem_embed,
+            extra={name: value for name, value in place.items() if name not in _OWN},
         )
 
     def _load_vector(self, place: Place) -> np.ndarray:

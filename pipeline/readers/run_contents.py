@@ -9,7 +9,7 @@ from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog
 from pipeline.featureset.index import index_table
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, RunRecord
-from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
+from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS, index_schema
 from pipeline.storage.folder import Folder
 
 
@@ -25,6 +25,12 @@ class SealedRun:
     def index(self, columns: list[str]) -> pa.Table:
         """Some columns of its index."""
         return catalog.read_columns(self._root, self._manifest.index, columns)
+
+    @cached_property
+    def index_columns(self) -> list[str]:
+        """The columns of its index."""
+        with catalog.table_file(self._root, self._manifest.index) as table:
+            return list(table.schema_arrow.names)
 
     @cached_property
     def shards(self) -> pa.Table:
@@ -48,10 +54,10 @@ class OpenRun:
 
     is_sealed = False
 
-    def __init__(self, record: RunRecord, commits: list[CommitRecord]) -> None:
+    def __init__(self, root: Folder, record: RunRecord, commits: list[CommitRecord]) -> None:
         self.number, self.fingerprint = record.run, record.fingerprint
         self._record = record
-        self._index = pa.concat_tables([INDEX.empty_table(), *map(index_table, commits)])
+        self._index = _index(root, record, commits)
         shards = [{**each.shard.model_dump(), "shard": each.shard.name} for each in commits if each.shard is not None]
         self.shards = pa.Table.from_pylist(shards, schema=SHARDS)
         rows = [row.model_dump() for each in commits for row in each.quarantine]
@@ -60,6 +66,11 @@ class OpenRun:
     def index(self, columns: list[str]) -> pa.Table:
         """Some columns of what would be its index if it were sealed now."""
         return self._index.select(columns)
+
+    @property
+    def index_columns(self) -> list[str]:
+        """The columns that its index would have."""
+        return list(self._index.column_names)
 
     def description(self) -> dict[str, Any]:
         """What a manifest would say of it, in plain values; `kind` is `open`."""
@@ -103,7 +114,16 @@ def _open_run(root: Folder, record: FeatureSetRecord, number: int) -> OpenRun | 
     commits = catalog.commit_records(root, number)
     for commit in commits:
         _require_same(record, commit.fingerprint, f"unit {commit.unit} of run {number} of {root.uri}")
-    return OpenRun(catalog.run_record(root, number), commits) if commits else None
+    return OpenRun(root, catalog.run_record(root, number), commits) if commits else None
+
+
+def _index(root: Folder, record: RunRecord, commits: list[CommitRecord]) -> pa.Table:
+    schema = index_schema(catalog.carried_fields(root, record))
+    of_unit = {commit.unit: commit for commit in commits}
+    planned = enumerate(catalog.carried_columns(root, record)) if len(schema) > len(INDEX) else ()
+    carried = {unit: images for unit, images in planned if unit in of_unit}
+    tables = [index_table(commit, carried.get(unit)) for unit, commit in of_unit.items() if commit.shard is not None]
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _require_same(record: FeatureSetRecord, fingerprint: str, what: str) -> None:

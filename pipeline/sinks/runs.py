@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -83,9 +84,10 @@ def claim_run(
         RunIncompleteError: another command has begun and sealed it meanwhile, so this plan is out of date.
         SinkError, AccessDeniedError: cannot be written.
     """
-    num_images = 0
-    with table_writer(root, paths.run_table(run, "plan"), PLAN) as writer:
-        for units in plan:
+    num_images, tables = 0, iter(plan)
+    first = next(tables, PLAN.empty_table())
+    with table_writer(root, paths.run_table(run, "plan"), first.schema) as writer:
+        for units in chain([first], tables):
             writer.append(units)
             num_images += int(pa.compute.sum(pa.compute.list_value_length(units["image_id"])).as_py() or 0)
     record = RunRecord(

@@ -15,7 +15,7 @@ from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow, summarise
 from pipeline.featureset.index import index_table
 from pipeline.featureset.records import Abandonment, CommitRecord, Manifest, QuarantineRow, RunRecord
-from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS
+from pipeline.featureset.schema import QUARANTINE, SHARDS, index_schema
 from pipeline.sinks.tables import TableWriter, table_writer
 from pipeline.storage.entry import FileEntry
 from pipeline.storage.folder import Folder
@@ -112,30 +112,27 @@ class _SealedUnits:
         self._root, self._run, self._damaged = root, run, damaged_units
         self._sizes = _ShardSizes(root, run)
 
-    def __iter__(self) -> Iterator[CommitRecord]:
-        for commit, planned in in_threads(self._read, enumerate(self._planned()), _NUM_READERS):
-            yield self._checked(commit, planned)
+    def __iter__(self) -> Iterator[tuple[CommitRecord, pa.Table]]:
+        """Each commit with what the plan carries for the index: image_id and further columns, one row an image."""
+        planned = catalog.carried_columns(self._root, self._run)
+        for commit, images in in_threads(self._read, enumerate(planned), _NUM_READERS):
+            yield self._checked(commit, images["image_id"]), images
 
-    def _planned(self) -> Iterator[pa.ListScalar]:
-        with catalog.table_file(self._root, self._run.plan) as plan:
-            for batch in plan.iter_batches(columns=["image_id"], batch_size=4096):
-                yield from batch["image_id"]
-
-    def _read(self, planned: tuple[int, pa.ListScalar]) -> tuple[CommitRecord, pa.ListScalar]:
-        unit, ids = planned
+    def _read(self, planned: tuple[int, pa.Table]) -> tuple[CommitRecord, pa.Table]:
+        unit, images = planned
         commit = catalog.commit_record(self._root, self._run.run, unit)
         if commit is None:
             raise RunIncompleteError(
                 f"unit {unit} of run {self._run.run} is not committed yet; run the same command again"
             )
-        return commit, ids
+        return commit, images
 
-    def _checked(self, commit: CommitRecord, planned: pa.ListScalar) -> CommitRecord:
+    def _checked(self, commit: CommitRecord, planned: pa.ChunkedArray) -> CommitRecord:
         run = self._run.run
         if commit.fingerprint != self._run.fingerprint:
             raise FeatureSetError(f"unit {commit.unit} of run {run} carries the fingerprint of other settings")
         found = [*commit.rows.image_id, *(row.image_id for row in commit.quarantine)]
-        wanted = planned.as_py()
+        wanted = planned.to_pylist()
         if sorted(found) != sorted(wanted):
             raise FeatureSetError(
                 f"unit {commit.unit} of run {run} holds {len(found)} images that are not the "
@@ -208,13 +205,17 @@ def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest
     with ExitStack() as stack:
         index, shards, quarantine = (
             _Gathering(stack.enter_context(table_writer(root, paths.run_table(run.run, kind), schema)), schema)
-            for kind, schema in (("index", INDEX), ("shards", SHARDS), ("quarantine", QUARANTINE))
+            for kind, schema in (
+                ("index", index_schema(catalog.carried_fields(root, run))),
+                ("shards", SHARDS),
+                ("quarantine", QUARANTINE),
+            )
         )
         size_bytes = 0
         audited: list[AuditRow] = []
-        for commit in units:
+        for commit, planned in units:
             audited += commit.audit
-            index.add(index_table(commit))
+            index.add(index_table(commit, planned))
             quarantine.add(_table([row.model_dump() for row in commit.quarantine], QUARANTINE))
             if commit.shard:
                 shards.add(_table([{**commit.shard.model_dump(), "shard": commit.shard.name}], SHARDS))

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import AccessDeniedError, SourceError, StoreUnavailableError
-from pipeline.sources.image_ref import REFS_AT_ONCE, refs_batch
+from pipeline.sources.image_ref import REFS, REFS_AT_ONCE, refs_batch
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S
 
@@ -25,6 +25,8 @@ class DirectorySource:
     Raises:
         SourceError: no such folder.
     """
+
+    schema = REFS
 
     def __init__(
         self, uri: str, suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES, patience_s: float = PATIENCE_S

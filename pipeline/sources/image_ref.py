@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-# An image's id in the feature set, where its bytes are, how many, and what changes when they do ("" if nothing does).
+# An image's id in the feature set, where its bytes are, how many (0 if nobody said), and what changes when they do (""
+# if nothing does). A source may have further columns: `part` (of `featureset.part`), and whatever the index is to hold.
 REFS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -23,11 +24,14 @@ class Source(Protocol):
     description: dict[str, Any]
     """What makes two sources the same one: kind, URI and filters, plain values."""
 
+    schema: pa.Schema
+    """Columns of its refs: those of `REFS`, then its own, which the plan and the index carry along."""
+
     num_ignored: int
     """Files the last listing passed over because of their names."""
 
     def refs(self) -> Iterator[pa.RecordBatch]:
-        """All images, in order, as batches of `REFS`; never all of them at once.
+        """All images, in order, as batches of `schema`; never all of them at once.
 
         Raises:
             SourceError: the source is not there.

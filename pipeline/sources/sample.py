@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SourceError
-from pipeline.sources.image_ref import refs_batch
+from pipeline.sources.image_ref import REFS, refs_batch
 from pipeline.storage.folder import Folder
+from pipeline.storage.trouble import PATIENCE_S
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -31,9 +32,10 @@ class SampleSource:
         SourceError: scikit-image is not installed, or came without its photographs.
     """
 
+    schema = REFS
     num_ignored = 0
 
-    def __init__(self) -> None:
+    def __init__(self, uri: None = None, patience_s: float = PATIENCE_S) -> None:  # noqa: ARG002  those of every source
         self.description: dict[str, Any] = {"kind": "sample"}
         package = find_spec("skimage")
         if package is None or package.origin is None:

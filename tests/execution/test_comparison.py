@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import ConfigError, FeatureSetError
 from pipeline.execution.comparison import Comparison
-from pipeline.featureset.schema import REMOVED
+from pipeline.featureset.schema import PART, REMOVED
 from pipeline.sinks.runs import Listing, abandon_run, claim_run
 from pipeline.sinks.seal import seal_run
 from pipeline.sources.image_ref import REFS, refs_batch
@@ -27,7 +27,7 @@ def refs(ids: Iterable[str], version: str = "1") -> list[pa.RecordBatch]:
 
 
 def to_embed(root: Folder, listed: Iterable[pa.RecordBatch], retry_quarantined: str = "none") -> list[str]:
-    with Comparison.of(root, listed, retry_quarantined) as compared:
+    with Comparison.of(root, listed, retry_quarantined=retry_quarantined) as compared:
         return [image_id for batch in compared.to_embed() for image_id in batch["image_id"].to_pylist()]
 
 
@@ -39,10 +39,21 @@ def removed(root: Folder, listed: Iterable[pa.RecordBatch]) -> list[str]:
 # What is to be embedded
 
 
-def test_everything_is_new_to_an_empty_set_and_comes_in_the_order_of_ids(tmp_path: Path):
-    assert to_embed(Folder(tmp_path), refs(["c", "a", "é", "b", "B", "a/1", "a.jpg"])) == sorted(
-        ["c", "a", "é", "b", "B", "a/1", "a.jpg"]
-    )
+def test_everything_is_new_to_an_empty_set_and_comes_in_the_order_it_was_listed_in(tmp_path: Path):
+    ids = ["c", "a", "é", "b", "B", "a/1", "a.jpg"]
+    assert to_embed(Folder(tmp_path), refs(ids)) == ids
+    many = [f"{number * 7919 % 100_003:06d}" for number in range(100_000)]
+    assert to_embed(Folder(tmp_path), refs(many)) == many
+
+
+def test_further_columns_of_refs_come_back_with_them(tmp_path: Path):
+    schema = pa.schema([*REFS, PART, pa.field("label", pa.int16())])
+    batch = refs_batch([("b", "/x", 1, ""), ("a", "/x", 1, "")])
+    batch = batch.append_column(PART, pa.array(["row=1", None])).append_column("label", pa.array([7, None], pa.int16()))
+    with Comparison.of(Folder(tmp_path), [batch.cast(schema)], schema) as compared:
+        (found,) = compared.to_embed()
+    assert found.schema.equals(schema)
+    assert found.to_pylist() == batch.to_pylist()
 
 
 def test_a_ref_comes_back_as_it_was_listed(tmp_path: Path):
@@ -114,7 +125,7 @@ def failed(tmp_path: Path) -> SmallSet:
 
 
 @pytest.mark.parametrize(
-    ("retried", "expected"), [("none", ["f"]), ("transient", ["c", "f"]), ("all", ["b", "c", "e", "f"])]
+    ("retried", "expected"), [("none", ["f"]), ("transient", ["c", "f"]), ("all", ["b", "c", "f", "e"])]
 )
 def test_quarantined_images_are_tried_again_as_asked(failed: SmallSet, retried: str, expected: list[str]):
     listed = refs("abcf") + refs("de", "2")
@@ -184,7 +195,7 @@ def seal_listing(small: SmallSet, listed: Iterable[pa.RecordBatch]) -> None:
 
 
 def unchanged(small: SmallSet, listed: Iterable[pa.RecordBatch], retried: str = "none") -> bool:
-    with Comparison.of(small.root, listed, retried) as compared:
+    with Comparison.of(small.root, listed, retry_quarantined=retried) as compared:
         return compared.is_unchanged
 
 
@@ -241,7 +252,9 @@ def test_hundreds_of_thousands_of_refs_stream_out_whole_whatever_else_is_asked_m
         assert compared.digest.startswith(f"{count}-")
         assert compared.is_unchanged is False
         found = pa.Table.from_batches([first, *batches])
-    assert found["image_id"].to_pylist() == [f"{number:07d}" for number in range(count)]
+    assert found["image_id"].to_pylist() == [
+        image_id for batch in many(count) for image_id in batch["image_id"].to_pylist()
+    ]
 
 
 def test_an_error_of_the_source_arrives_as_it_is_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -286,11 +299,11 @@ def test_any_history_is_compared_as_a_dictionary_would(seed: int, tmp_path: Path
         listing = {str(number): chance.choice("12") for number in range(30) if chance.random() < 0.7}
         batches = [batch for image_id, version in listing.items() for batch in refs([image_id], version)]
         retried = chance.choice(["none", "all"])
-        expected = sorted(
+        expected = [
             image_id
             for image_id, version in listing.items()
             if image_id not in known or known[image_id][0] != version or (retried == "all" and known[image_id][1])
-        )
+        ]
         assert to_embed(small.root, batches, retried) == expected, (seed, step)
         assert removed(small.root, batches) == sorted(known.keys() - listing.keys()), (seed, step)
         version = chance.choice("12")

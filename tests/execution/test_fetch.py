@@ -17,6 +17,7 @@ from pipeline.execution.blocks import DecodedUnit
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
 from pipeline.featureset.records import CommitRecord
+from pipeline.featureset.schema import PART
 from pipeline.sinks.commits import commit_unit
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import refs_batch
@@ -283,3 +284,19 @@ def test_a_sink_that_does_not_answer_is_no_images_fault_either(fetch, bucket_of_
     store.proxy.install(Answer(503, key="commits/"))
     with pytest.raises(StoreUnavailableError, match="could not be reached"):
         fetch(bucket_of_photos, sink_uri=f"s3://{store.bucket}/set", patience_s=0.1)
+
+
+def test_images_that_are_ranges_of_one_file_are_read_as_such(
+    tmp_path: Path, photographs: dict[str, Path], fetch: Callable[..., DecodedUnit]
+):
+    first, second = photographs["coffee.png"].read_bytes(), photographs["rocket.jpg"].read_bytes()
+    (tmp_path / "both").write_bytes(first + second)
+    uri, cut = str(tmp_path / "both"), len(first)
+    rows = [("a", uri, 1, ""), ("b", uri, 1, ""), ("c", uri, 1, "")]
+    parts = [f"bytes=0-{cut}", f"bytes={cut}-{cut + len(second)}", f"bytes={cut}-{cut + len(second) + 1}"]
+    batch = refs_batch(rows).append_column(PART, pa.array(parts))
+    unit = fetch([batch])
+    assert [(image.image_id, image.height, image.width) for image in unit.images] == [("a", 400, 600), ("b", 427, 640)]
+    np.testing.assert_array_equal(unit.pixels_NCHW[1], pipeline.preprocess(second, 64).numpy())
+    (refused,) = unit.quarantine
+    assert (refused.image_id, refused.error_type, refused.error_class) == ("c", "TruncatedFile", "transient")

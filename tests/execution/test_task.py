@@ -55,7 +55,7 @@ class MeanwhileSource:
 
     def __init__(self, source, happens: Callable[[], object]) -> None:
         self._source, self._happens = source, happens
-        self.description, self.num_ignored = source.description, 0
+        self.description, self.schema, self.num_ignored = source.description, source.schema, 0
 
     def refs(self) -> Iterator[pa.RecordBatch]:
         self._happens()

@@ -76,3 +76,13 @@ def test_images_that_were_given_up_when_their_run_was_sealed_are_damage_until_th
         assert damage.given_up() == {1: 2}
     small.embed([["c", "d"]])
     assert damage_of(small) == ([], set())
+
+
+def test_what_the_source_said_besides_comes_along(small: SmallSet):
+    small.embed([["a", "b"]], carried={"part": {"a": "row=3", "b": None}})
+    small.embed([["c"]])
+    with Damage.of(small.root, catalog.sealed_runs(small.root), {1: {shard_of(small, 1, 0).name}}) as damage:
+        assert [(row["image_id"], row["part"]) for batch in damage.refs() for row in batch.to_pylist()] == [
+            ("a", "row=3"),
+            ("b", None),
+        ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_config
+from pipeline.model.checkpoint_kind import MAX_BYTES, check_size
 from pipeline.model.weight_cache import cache_folder
 from pipeline.model.weights import Weights, local_copy, resolve_weights
 
@@ -74,7 +76,7 @@ def test_a_file_that_changed_since_is_refused_with_both_hashes(checkpoint: Path)
     with pytest.raises(CheckpointError, match=f"has sha256 {sha256_of(checkpoint)}, but this run began with"):
         local_copy(weights)
     checkpoint.unlink()
-    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint file"):
         local_copy(weights)
 
 
@@ -119,9 +121,9 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: P
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("missing.pt", "there is no checkpoint file /.*missing.pt; give the path"),
+        ("missing.pt", "there is no checkpoint file /.*missing.pt; look at the path"),
         ("memory://nowhere/x.pt", "there is no checkpoint memory://nowhere/x.pt; give"),
-        ("nosuch://x/y.pt", "cannot fetch the checkpoint nosuch://x/y.pt: ValueError"),
+        ("nosuch://x/y.pt", "cannot fetch the checkpoint nosuch://x/y.pt: only from s3, gs"),
         ("random:x", "checkpoint 'random:x' is not a .pt, .pth, .safetensors file"),
         ("Published", "checkpoint 'Published' is not a .*; give .* published, random .* or auto"),
         ("x.onnx", "checkpoint 'x.onnx' is not a"),
@@ -167,3 +169,70 @@ def test_auto_falls_back_to_random_weights_and_says_so_loudly(caplog: pytest.Log
     assert "UNTRAINED" in record.getMessage()
     assert "no published checkpoint of 'hiera_debug'" in record.getMessage()
     assert not cache_folder().exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:9/x.pt",
+        "https://host/x.pt",
+        "github://org:repo@main/x.pt",
+        "simplecache::s3://bucket/x.pt",
+        "zip://x::file:///tmp/a.pt",
+        "memory://x::http://127.0.0.1:9/a.pt",
+        "reference://x.pt",
+        "file://host/share/x.pt",
+        "s3://bucket/../other/x.pt",
+    ],
+)
+def test_only_object_stores_are_fetched_from_and_nothing_is_asked_before(uri: str, cache: Path):
+    with pytest.raises(CheckpointError, match=r"cannot fetch the checkpoint .*: only from s3, gs, .*give its path"):
+        resolve_weights(uri, MODEL)
+    assert not cache.exists()
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, checkpoint: Path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
+    (tmp_path / "device.pt").symlink_to("/dev/zero")
+    (tmp_path / "device-in-the-middle.pt").symlink_to(tmp_path / "device.pt")
+    for name in ("pipe.pt", "folder.pt", "device.pt", "device-in-the-middle.pt"):
+        with pytest.raises(CheckpointError, match=rf"{name} is not a regular file"):
+            resolve_weights(str(tmp_path / name), MODEL)
+    for path in ("/dev/zero", "../../x"):
+        with pytest.raises(CheckpointError, match=r"is not a \.pt, \.pth, \.safetensors file"):
+            resolve_weights(path, MODEL)
+    for name in ("loop.pt", f"{'x' * 5000}.pt", "../../no/x.pt", "nul\0.pt"):
+        with pytest.raises(CheckpointError, match="there is no checkpoint file"):
+            resolve_weights(str(tmp_path / name), MODEL)
+    # A link to a file is the file: the command is trusted to name what the job may read.
+    (tmp_path / "link.pt").symlink_to(checkpoint)
+    assert resolve_weights(str(tmp_path / "link.pt"), MODEL).sha256 == sha256_of(checkpoint)
+
+
+def test_a_pipe_that_took_the_place_of_the_file_is_refused_too(checkpoint: Path):
+    weights = resolve_weights(str(checkpoint), MODEL)
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    with pytest.raises(CheckpointError, match="is not a regular file"):
+        local_copy(weights)
+
+
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path, cache: Path):
+    with (tmp_path / "x.pt").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(CheckpointError, match="has 4,294,967,297 bytes; a checkpoint has at most 4,294,967,296"):
+        resolve_weights(str(tmp_path / "x.pt"), MODEL)
+    with pytest.raises(CheckpointError, match=r"memory://huge/x\.pt has 4,294,967,297 bytes"):
+        check_size(MAX_BYTES + 1, "memory://huge/x.pt")
+    assert not cache.exists()
+
+
+def test_a_file_with_the_name_of_a_published_one_is_accepted_with_a_warning(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+):
+    named = checkpoint.rename(checkpoint.with_name("sam2.1_hiera_tiny.pt"))
+    with caplog.at_level(logging.WARNING, logger="pipeline"):
+        assert resolve_weights(str(named), MODEL).sha256 == sha256_of(named)
+    assert "has the name of a published checkpoint, but sha256" in caplog.text

@@ -60,12 +60,14 @@ def test_a_request_that_was_never_read_is_the_end_too(channel):
         channel.receive(10)
 
 
-def test_the_end_of_what_is_printed_is_kept_until_the_next_request(channel):
+def test_the_end_of_what_is_printed_is_kept_until_it_is_to_be_forgotten(channel):
     os.write(channel.their_output, b"x" * 50_000 + b"\nlast words \xff\n")
     assert channel.printed().endswith("\nlast words \ufffd")
     assert len(channel.printed()) < 5_000
     os.write(channel.their_output, b"more")
-    channel.send({}, ())
+    channel.send({})
+    assert channel.printed().endswith("more")
+    channel.forget_output()
     assert channel.printed() == ""
     channel.close_theirs()
 

@@ -34,7 +34,7 @@ def test_it_says_begun_then_decoded_and_the_pixels_are_in_their_place(looping, e
     channel, _ = looping
     slots = PixelMemory(40).slots(2)
     with file_of(encode("PNG")) as encoded:
-        channel.send({"offset_bytes": slots.slot_bytes}, (encoded, slots.handle))
+        channel.send({"part": None, "offset_bytes": slots.slot_bytes}, (encoded, slots.handle))
         assert channel.receive(10) == {"kind": "begun"}
         answer = channel.receive(10)
     assert (answer["kind"], answer["height"], answer["width"]) == ("decoded", 48, 64)
@@ -49,7 +49,7 @@ def test_the_same_file_can_be_read_again(looping, encode: Encode):
     slots = PixelMemory(40).slots(1)
     with file_of(encode("PNG")) as encoded:
         for _ in range(2):
-            channel.send({"offset_bytes": 0}, (encoded, slots.handle))
+            channel.send({"part": None, "offset_bytes": 0}, (encoded, slots.handle))
             assert [channel.receive(10)["kind"] for _ in range(2)] == ["begun", "decoded"]
 
 
@@ -60,7 +60,7 @@ def test_it_keeps_no_file_open(looping):
     before = len(list(handles.iterdir()))
     for data in (b"no image", b""):
         with file_of(data) as encoded:
-            channel.send({"offset_bytes": 0}, (encoded, slots.handle))
+            channel.send({"part": None, "offset_bytes": 0}, (encoded, slots.handle))
             assert [channel.receive(10)["kind"] for _ in range(2)] == ["begun", "refused"]
     assert len(list(handles.iterdir())) == before
 

@@ -1,11 +1,13 @@
 """Isolation: pixels are those of `preprocess`, poison is refused by its kind, and no other image pays for it."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image
 
 import pipeline
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, StoreUnavailableError
 from pipeline.preprocessing.isolation import IsolatedDecoder
 from tests import poison
 from tests.preprocessing.conftest import Encode
@@ -204,3 +206,48 @@ def _kill_when(decoder: IsolatedDecoder, marker: Path, number: signal.Signals) -
     while not marker.exists() and time.monotonic() < until:
         time.sleep(0.01)
     os.kill(decoder.pid, number)
+
+
+class Ranges:
+    """A file in memory, read as the parent reads one; `fails` is raised from the read of that number on."""
+
+    def __init__(self, data: bytes, fails: tuple[int, Exception] | None = None) -> None:
+        self.data, self.key, self.size_bytes, self.fails = data, f"{zlib.crc32(data)}", len(data), fails
+        self.asked: list[tuple[int, int]] = []
+
+    def read(self, start: int, end: int) -> bytes:
+        self.asked.append((start, end))
+        if self.fails and len(self.asked) >= self.fails[0]:
+            raise self.fails[1]
+        return self.data[start:end]
+
+
+def test_a_file_that_is_read_through_the_parent_gives_the_same_pixels(decoder: IsolatedDecoder, noise: Image.Image):
+    large = noise.resize((900, 700), Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    large.save(stream, "BMP")
+    reader, slots = Ranges(stream.getvalue()), decoder.slots(2)
+    decoded = decoder.decode_into(reader, slots, 0)
+    decoder.decode_into(stream.getvalue(), slots, 1)
+    decoder.decode_into(reader, slots, 1)
+    assert (decoded.height, decoded.width) == (700, 900)
+    np.testing.assert_array_equal(slots.pixels_NCHW[0], slots.pixels_NCHW[1])
+    assert reader.asked == [(0, 2**20), (2**20, len(reader.data))]
+
+
+def test_what_the_reader_raises_leaves_as_it_is_and_the_next_image_is_decoded(decoder: IsolatedDecoder, encode: Encode):
+    slots = decoder.slots(1)
+    with pytest.raises(StoreUnavailableError, match="in trouble"):
+        decoder.decode_into(Ranges(encode("PNG"), fails=(1, StoreUnavailableError("in trouble"))), slots, 0)
+    assert decoder.decode_into(Ranges(encode("PNG")), slots, 0).width == 64
+
+
+def test_time_that_the_store_takes_is_not_the_images(encode: Encode):
+    class Slow(Ranges):
+        def read(self, start: int, end: int) -> bytes:
+            time.sleep(1.5)
+            return super().read(start, end)
+
+    decoder = IsolatedDecoder(side_px=32, timeout_s=1)
+    assert decoder.decode_into(Slow(encode("PNG")), decoder.slots(1), 0).height == 48
+    decoder.close()

@@ -471,3 +471,30 @@ def test_many_threads_read_the_same_set(small: SmallSet):
 def test_the_package_gives_the_reader_by_name():
     assert pipeline.open_features is open_features
     assert pipeline.FeatureSet is FeatureSet
+
+
+CARRIED = {"part": {"a": "row=3", "b": "row=1", "c": None}, "stars": {"a": 5, "b": None, "c": 2}}
+
+
+def test_what_a_source_says_besides_is_in_the_index_and_in_the_rows(tmp_path: Path):
+    small = SmallSet(tmp_path)
+    small.embed([["a", "b"], ["c"]], bad=["b"], carried=CARRIED)
+    small.embed([["d"]])
+    features = open_features(tmp_path)
+    assert features.image_ids == ["a", "c", "d"]
+    assert features.images.select(["image_id", "part", "stars"]).to_pylist() == [
+        {"image_id": "a", "part": "row=3", "stars": 5},
+        {"image_id": "c", "part": None, "stars": 2},
+        {"image_id": "d", "part": None, "stars": None},
+    ]
+    assert features["a"].extra == {"part": "row=3", "stars": 5}
+    assert features.images.column_names[:4] == ["image_id", "uri", "original_height", "original_width"]
+
+
+def test_an_open_run_says_it_too(tmp_path: Path):
+    small = SmallSet(tmp_path)
+    run = small.begin([["a", "b"], ["c"]], carried=CARRIED)
+    small.commit(run, 1, ["c"])
+    assert open_features(tmp_path)["c"].extra == {"part": None, "stars": 2}
+    small.commit(run, 0, ["a", "b"], bad=["a"])
+    assert [row.extra["stars"] for row in open_features(tmp_path).rows()] == [None, 2]

@@ -209,6 +209,6 @@ def test_what_a_store_does_to_a_listing_is_told_by_what_can_be_done_about_it(
 
 
 def test_open_source_finds_a_directory_by_its_kind(photos: Path):
-    source = open_source("directory", str(photos), (".jpg",))
+    source = open_source("directory", uri=str(photos), suffixes=(".jpg",))
     assert isinstance(source, DirectorySource)
     assert ids(source) == ["b.jpg"]

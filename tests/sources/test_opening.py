@@ -6,18 +6,18 @@ from pipeline.errors import SourceError
 from pipeline.sources.opening import open_source
 
 
-def ids(*arguments) -> list[str]:
-    return [image_id for batch in open_source(*arguments).refs() for image_id in batch["image_id"].to_pylist()]
+def ids(kind: str, **options) -> list[str]:
+    return [image_id for batch in open_source(kind, **options).refs() for image_id in batch["image_id"].to_pylist()]
 
 
 def test_each_kind_opens_its_source(tmp_path):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "b.txt").touch()
-    assert ids("directory", str(tmp_path)) == ["a.jpg"]
-    assert ids("directory", str(tmp_path), None) == ["a.jpg", "b.txt"]
-    assert "coffee.png" in ids("sample", None)
+    assert ids("directory", uri=str(tmp_path)) == ["a.jpg"]
+    assert ids("directory", uri=str(tmp_path), suffixes=None) == ["a.jpg", "b.txt"]
+    assert "coffee.png" in ids("sample", uri=None)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(SourceError, match=f"there is no folder {tmp_path}/nowhere"):
-        open_source("directory", f"{tmp_path}/nowhere")
+        open_source("directory", uri=f"{tmp_path}/nowhere")

@@ -36,6 +36,6 @@ def test_the_description_holds_on_every_machine():
 
 
 def test_open_source_finds_the_sample_by_its_kind():
-    source = open_source("sample", None)
+    source = open_source("sample", uri=None)
     assert isinstance(source, SampleSource)
     assert source.num_ignored == 0

@@ -114,3 +114,11 @@ def test_trouble_of_a_store_is_left_to_the_caller_to_wait_out(fault: Fault, stor
         read_uri(f"s3://{store.bucket}/a.jpg", version)
     assert not isinstance(caught.value, StoreUnavailableError)
     assert len(store.proxy.seen("GetObject")) <= 6, "three tries, each of which aiohttp may double"
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, None), (3, 7), (3, None), (0, 5), (8, 99)])
+def test_a_range_is_what_a_slice_is(tmp_path: Path, store: ProxiedBucket, start: int, end: int | None):
+    (tmp_path / "x").write_bytes(b"0123456789")
+    store.put("x", b"0123456789")
+    for uri in (str(tmp_path / "x"), f"s3://{store.bucket}/x"):
+        assert read_uri(uri, start=start, end=end) == b"0123456789"[start:end], uri

@@ -1,0 +1,33 @@
+"""What a command says of its source: one class a kind, whose fields are its constructor's arguments."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SampleConfig:
+    """The shipped photographs."""
+
+    kind: Literal["sample"]
+    uri: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DirectoryConfig:
+    """A folder or prefix; `suffixes` (lower case, with the dot) selects files, None takes every file."""
+
+    kind: Literal["directory"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+
+
+SourceConfig = Annotated[DirectoryConfig | SampleConfig, Field(discriminator="kind")]
+
+# What is asked for where `source.uri` is missing.
+PLACES = {
+    "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
+}

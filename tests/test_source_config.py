@@ -1,0 +1,24 @@
+"""Sources in configurations: each kind has its own fields, and says which it does not know."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.source_config import DirectoryConfig, SampleConfig, SourceConfig
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"kind": "sample", "uri": None}, SampleConfig("sample")),
+        ({"kind": "directory", "uri": "/x", "suffixes": [".jpg"]}, DirectoryConfig("directory", "/x", (".jpg",))),
+    ],
+)
+def test_a_kind_chooses_its_class(values: dict[str, Any], expected: object):
+    assert TypeAdapter(SourceConfig).validate_python(values) == expected
+
+
+def test_a_field_of_another_kind_is_refused():
+    with pytest.raises(ValidationError, match="unexpected"):
+        TypeAdapter(SourceConfig).validate_python({"kind": "sample", "suffixes": [".jpg"]})
