@@ -66,7 +66,10 @@ def embed_run(
         PipelineError: as `embed`, or what `choose` raised.
     """
     watch, execution = Stopwatch(), config.execution
-    with open_cluster(execution.ray_address, logs=execution.ray_logs) as cluster:
+    allow_unauthenticated = execution.allow_unauthenticated_ray
+    with open_cluster(
+        execution.ray_address, logs=execution.ray_logs, allow_unauthenticated=allow_unauthenticated
+    ) as cluster:
         placement = place_encoders(cluster.nodes(), device=execution.device, num_encoders=execution.num_encoders)
         with watch.step("plan"):
             run = choose(task.settings(config, placement.device))

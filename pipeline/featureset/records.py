@@ -5,11 +5,12 @@ A record of a format this code does not know is refused rather than guessed at, 
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import FeatureSetError, ImageError
+from pipeline.featureset import paths
 from pipeline.featureset.audit import AuditRow, AuditSummary
 from pipeline.featureset.maps import MapSpec
 
@@ -45,12 +46,18 @@ class Record(BaseModel):
             ) from None
 
 
+def _plain(name: str) -> str:
+    if paths.PLAIN.fullmatch(name) is None:
+        raise ValueError(f"names {name!r}, which is no file below its feature set")
+    return name
+
+
 class TableFile(BaseModel):
     """A Parquet file below the root, with what it takes to check it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, AfterValidator(_plain)]
     num_rows: int
     size_bytes: int
     sha256: str

@@ -35,7 +35,9 @@ class SealedRun:
     @cached_property
     def shards(self) -> pa.Table:
         """Its shards: shard, num_rows, size_bytes, sha256."""
-        return catalog.read_table(self._root, self._manifest.shards)
+        table = catalog.read_table(self._root, self._manifest.shards)
+        catalog.require_shard_names(self._root, self._manifest.shards.name, table["shard"])
+        return table
 
     @cached_property
     def quarantine(self) -> pa.Table:
