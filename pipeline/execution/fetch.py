@@ -20,6 +20,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.part import Part
 from pipeline.featureset.records import QuarantineRow
 from pipeline.featureset.schema import PART
+from pipeline.observability.accounting import Made
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
 from pipeline.storage.folder import Folder
@@ -105,7 +106,7 @@ class FetchAndDecode:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Reads and decodes the images of the unit in the block's one row."""
-        row = block.to_pylist()[0]
+        row, began = block.to_pylist()[0], time.time()
         decoder = _decoder(self._side_px, self._limits)
         watch = Stopwatch()
         with watch.step("commit"):
@@ -114,6 +115,7 @@ class FetchAndDecode:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
         listed = _listed(row)
         fetched = _fetch_all(listed, self._patience_s, watch)
+        fetched_at = time.time()
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
@@ -124,7 +126,8 @@ class FetchAndDecode:
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
-        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
+        made = Made(began, fetched_at, time.time())
+        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()
 
 
 def _listed(row: dict[str, Any]) -> list[_Listed]:
