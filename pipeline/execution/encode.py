@@ -22,7 +22,7 @@ from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow
 from pipeline.featureset.maps import level_maps
 from pipeline.featureset.positions import read_positions
-from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow
+from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow, UnitWork
 from pipeline.model.build import assemble_encoder
 from pipeline.model.outputs import StoredFeatures, stored_features
 from pipeline.model.weights import Weights
@@ -52,6 +52,14 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
+class Command:
+    """Which command this is, and when it had encoders to wait for, in seconds since 1970."""
+
+    name: str
+    began: float
+
+
+@dataclass(frozen=True)
 class SinkSettings:
     """Where a unit's rows go and what they hold, and how long an object store may be in trouble, in seconds."""
 
@@ -59,6 +67,7 @@ class SinkSettings:
     run: int
     record: FeatureSetRecord
     patience_s: float = PATIENCE_S
+    command: Command = Command("", 0.0)
 
 
 class Gate(Protocol):
@@ -179,6 +188,13 @@ class EncodeAndWrite:
             rows=shard.rows,
             audit=tuple(audited),
             quarantine=tuple(quarantine),
+            work=UnitWork(
+                command=self._sink.command.name,
+                command_began=self._sink.command.began,
+                encoder=self._name,
+                **self._ledger.account(),
+                seconds=watch.seconds,
+            ),
         )
         planned = len(decoded.images) + len(decoded.quarantine)
         if commit.num_images != planned:

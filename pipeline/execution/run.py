@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError, RunDrainedError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
-from pipeline.execution.encode import EncoderSettings, SinkSettings
+from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
@@ -24,7 +24,7 @@ from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
-from pipeline.featureset import catalog
+from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest, RunRecord
 from pipeline.observability.accounting import Accounts
 from pipeline.observability.failures import Failures
@@ -148,7 +148,8 @@ class _Work:
             side_px=task.side_px,
             for_decoder=task.choice.for_decoder,
         )
-        sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s)
+        command = Command(paths.token(), time.time())
+        sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s, command)
         return embed_units(
             groups_of(self._units, self._first),
             read=ReadUnits(uri=root.uri, plan=self._run.plan, patience_s=execution.patience_s),

@@ -60,11 +60,11 @@ class Ledger:
             self._change(name, -1)
 
     def account(self) -> dict[str, Any]:
-        """When it began, up to when it tells, and seconds by cause until then; plain values."""
+        """When it began, up to when it tells, and seconds by cause until then, as `began`, `until` and `account`."""
         with self._lock:
             if any(self._active.values()):
                 self._settle()
-            return {"began": self._began, "until": self._settled, "seconds": dict(self._seconds)}
+            return {"began": self._began, "until": self._settled, "account": dict(self._seconds)}
 
     def _change(self, name: str, by: int) -> None:
         with self._lock:
@@ -110,7 +110,7 @@ class Accounts:
         """Seconds by cause of all encoders together, from the beginning until then; greatest first."""
         total = dict.fromkeys((*ACTIVITIES, *PAUSES), 0.0)
         for account in self._last.values():
-            for cause, seconds in account["seconds"].items():
+            for cause, seconds in account["account"].items():
                 total[cause] += seconds
             total["start"] += max(0.0, account["began"] - self._began)
             total["end"] += max(0.0, until - account["until"])

@@ -36,7 +36,7 @@ def ledger(clock: Clock) -> Ledger:
 
 def told(ledger: Ledger) -> dict[str, float]:
     """The causes that took any time."""
-    return {cause: seconds for cause, seconds in ledger.account()["seconds"].items() if seconds}
+    return {cause: seconds for cause, seconds in ledger.account()["account"].items() if seconds}
 
 
 def test_of_two_things_at_once_the_first_in_order_counts(clock: Clock, ledger: Ledger):
