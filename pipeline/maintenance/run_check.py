@@ -15,6 +15,7 @@ from pipeline.config import Level
 from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, RunRecord, TableFile
+from pipeline.featureset.schema import SHARD_FILE
 from pipeline.maintenance.commit_check import read_commits
 from pipeline.maintenance.expectation import shards_of_commits, shards_of_tables
 from pipeline.maintenance.findings import Finding, Kind, RunReport
@@ -70,8 +71,9 @@ class RunCheck:
         if "shards" in sound and not self._names_shards(manifest.shards):
             sound.remove("shards")
         columns = {"plan": ["unit", "image_id"], "index": ["image_id", "shard"], "quarantine": ["image_id"]}
+        columns["shards"] = SHARD_FILE
         for kind in sound - {"removed"}:
-            ledger.enter(kind, self._batches(files[kind], columns.get(kind)))
+            ledger.enter(kind, self._batches(files[kind], columns[kind]))
         ledger.enter_commits(self._commits(range(run.num_units), "commit"))
         self._check_counts(manifest, ledger, sound)
         if sound >= {"plan", "index", "quarantine"}:
@@ -124,7 +126,7 @@ class RunCheck:
             return False
         return True
 
-    def _batches(self, file: TableFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    def _batches(self, file: TableFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with catalog.table_file(self._root, file) as table:
             yield from table.iter_batches(batch_size=4096, columns=columns)
 
