@@ -91,5 +91,7 @@ def shard_writer(
     schema = shard_schema(maps, fingerprint=record.fingerprint, weights=record.settings["weights"], run=run, unit=unit)
     with ExitStack() as stack:
         yield ShardWriter(
-            lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema, uploading)), schema, maps
+            lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema, uploading=uploading)),
+            schema,
+            maps,
         )

@@ -50,7 +50,7 @@ class TableWriter:
 
 @contextmanager
 def table_writer(
-    root: Folder, name: str, schema: pa.Schema, uploading: Uploading = nullcontext
+    root: Folder, name: str, schema: pa.Schema, *, uploading: Uploading = nullcontext
 ) -> Iterator[TableWriter]:
     """A writer whose file appears as `name`, synced and whole, when the block ends without an error."""
     with root.writer(name) as stream:
