@@ -19,6 +19,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
@@ -29,19 +30,23 @@ _TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOM
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What decoding one image may take: seconds and bytes."""
+    """What decoding one image may take, what its file may have, and how its pixels are made."""
 
     timeout_s: float = 60.0
     memory_bytes: int = 6 * 2**30
+    file_bytes: int = 256 * 2**20
+    rules: PixelRules = PixelRules()
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """An image as the plan has it."""
+    """An image as the plan has it, and what its file may have."""
 
     image_id: str
     uri: str
+    size_bytes: int
     version: str
+    max_bytes: int
 
 
 class FetchAndDecode:
@@ -76,7 +81,8 @@ class FetchAndDecode:
             standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
-        listed = [_Listed(*each) for each in zip(row["image_id"], row["uri"], row["version"], strict=True)]
+        columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
+        listed = [_Listed(*each, self._limits.file_bytes) for each in zip(*columns, strict=True)]
         fetched = _fetch_all(listed, self._patience_s, watch)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
@@ -93,7 +99,9 @@ class FetchAndDecode:
 @cache
 def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
     """This process's decoder; Ray gives a process one unit after another."""
-    return IsolatedDecoder(side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes)
+    return IsolatedDecoder(
+        side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
+    )
 
 
 def _decode(
@@ -131,8 +139,11 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
 
 def _fetch(image: _Listed, until: float) -> bytes | ImageError:
     patience_s = max(0.0, until - time.monotonic())
+    if image.size_bytes > image.max_bytes:
+        return _too_large(image.size_bytes, image.max_bytes)
     try:
-        return patiently(lambda: read_uri(image.uri, image.version), image.uri, patience_s)
+        data = patiently(lambda: read_uri(image.uri, image.version), image.uri, patience_s)
+        return data if len(data) <= image.max_bytes else _too_large(len(data), image.max_bytes)
     except StoreUnavailableError as error:
         return _refused("StoreUnavailable", str(error), "transient")
     except CredentialsError as error:
@@ -182,6 +193,11 @@ def _blamed(
             if _is_trouble(fetched[place]):
                 patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
     return fetched
+
+
+def _too_large(size_bytes: int, max_bytes: int) -> ImageError:
+    limit = f"{max_bytes / 2**20:g} MiB: raise execution.decode_max_mib"
+    return _refused("FileTooLarge", f"its file has {size_bytes / 2**20:.1f} MiB, more than {limit}", "permanent")
 
 
 def _is_trouble(data: bytes | ImageError) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
+from pipeline.preprocessing.pixel_rules import PixelRules
 
 # How Python, torch, C++ and Pillow say that memory could not be had.
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory")
@@ -28,26 +29,30 @@ _TEXT_CHARACTERS = 8_000  # of a message; even with every character escaped, a p
 _PR_SET_PDEATHSIG = 1
 
 
-def main(*, side_px: int, memory_bytes: int) -> None:
+def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
     """Answers requests until the other end of the socket is closed.
 
     Args:
         side_px: side of the square that images are resized to, in pixels.
         memory_bytes: how much more than after its imports the process may take.
+        rules: the fields of `PixelRules`, as JSON has them.
     """
     _prepare_for_the_worst()
     parent = _take_stdin()
     import torch
 
     from pipeline.preprocessing import transform  # noqa: F401  so that its cost is paid, and counted, here
+    from pipeline.preprocessing.formats import limit_process
 
     torch.set_num_threads(1)
+    pixel_rules = PixelRules(**{**rules, "background": tuple(rules["background"])})
+    limit_process(pixel_rules.max_pixels)
     allowed_bytes = _address_space_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (allowed_bytes, allowed_bytes))
     _say(parent, kind="ready")
     while (request := _next_request(parent)) is not None:
         _say(parent, kind="begun")
-        _say(parent, **_answer(request, side_px))
+        _say(parent, **_answer(request, side_px, pixel_rules))
         # What an image has left behind ends with the process, before it is missed by another.
         if _address_space_bytes() > allowed_bytes - memory_bytes * 3 // 4:
             return
@@ -90,9 +95,9 @@ def _say(parent: socket.socket, **message: Any) -> None:
         sys.exit(0)
 
 
-def _answer(request: dict[str, Any], side_px: int) -> dict[str, Any]:
+def _answer(request: dict[str, Any], side_px: int, rules: PixelRules) -> dict[str, Any]:
     try:
-        return {"kind": "decoded", **_decoded(request, side_px)}
+        return {"kind": "decoded", **_decoded(request, side_px, rules)}
     except Exception as error:  # noqa: BLE001  the parent is told of every one
         for each in _chain(error):  # first of all, let go of what the failed step held
             traceback.clear_frames(each.__traceback__)
@@ -102,14 +107,14 @@ def _answer(request: dict[str, Any], side_px: int) -> dict[str, Any]:
         os.close(request["pixels"])
 
 
-def _decoded(request: dict[str, Any], side_px: int) -> dict[str, Any]:
+def _decoded(request: dict[str, Any], side_px: int, rules: PixelRules) -> dict[str, Any]:
     from pipeline.preprocessing.decode import decode
     from pipeline.preprocessing.transform import normalise
 
     began = time.perf_counter()
     with open(request["encoded"], "rb", buffering=0, closefd=False) as encoded:
         encoded.seek(0)  # the position is the parent's too, and an earlier decoder's
-        pixels_HWC = decode(encoded.read())
+        pixels_HWC = decode(encoded.read(), rules=rules)
     decoded = time.perf_counter()
     pixels_CHW = normalise(pixels_HWC, side_px).numpy()
     # Faster than into a mapping of the memory, whose pages would have to be found one by one.

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
 from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
+from pipeline.preprocessing.pixel_rules import PixelRules
 
 _START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
 _END_TIMEOUT_S = 5.0
@@ -56,13 +57,14 @@ class DecoderProcess:
     Args:
         side_px: side of the square that images are resized to, in pixels.
         memory_bytes: what decoding one image may take.
+        rules: what the run chose of how pixels are made.
     """
 
-    def __init__(self, *, side_px: int, memory_bytes: int) -> None:
+    def __init__(self, *, side_px: int, memory_bytes: int, rules: PixelRules = PixelRules()) -> None:
         self._memory_bytes = memory_bytes
         self._is_ready = False
         self._channel = Channel()
-        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes}
+        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes, "rules": asdict(rules)}
         try:
             self._popen = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", _START, json.dumps(told)],
