@@ -44,8 +44,7 @@ _LOOKS = [
         (rb"%PDF", "PDF"),
         (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*|<!--.*)?(?:<!DOCTYPE svg|<svg)", "SVG"),
         (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*|<!--.*)?<(?:!DOCTYPE html|html|head|body)", "HTML"),
-        (rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which needs the package pillow-heif"),
-        (rb"....ftyp", "a video"),
+        (rb"....ftyp(?!avi[fs]|hei|hev|mif1|msf1)", "a video"),
         (rb"....\x6a\x50\x20\x20|\xff\x4f\xff\x51", "JPEG 2000"),
         (rb"\xff\x0a|....JXL ", "JPEG XL"),
         (rb"P[1-7]\s", "PNM"),
@@ -61,6 +60,7 @@ _LOOKS = [
         (rb"\x1f\x8b", "gzip"),
         (rb"\x89HDF", "HDF5"),
         (rb"PAR1", "Parquet"),
+        *([] if _HEIF else [(rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIC, which needs the package pillow-heif")]),
     )
 ]
 

@@ -59,7 +59,7 @@ def normalise(pixels_HWC: np.ndarray, side_px: int) -> torch.Tensor:
     if pixels_CHW.shape[1:] != (side_px, side_px):
         size = (side_px, side_px)
         resized = F.interpolate(pixels_CHW[None], size, mode="bilinear", align_corners=False, antialias=True)
-        pixels_CHW = resized[0]
+        pixels_CHW = resized[0].contiguous()  # which of a single pixel it is not
     mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
     return pixels_CHW.sub_(mean).div_(deviation)
 
