@@ -26,6 +26,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+ColourLevel = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -47,9 +48,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class PreprocessConfig:
-    """Side of the square input in pixels; None takes the model's own."""
+    """Side of the square input in pixels, None takes the model's own; and what shows where an image is transparent."""
 
     side_px: PositiveInt | None = None
+    background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -77,6 +79,8 @@ class ExecutionConfig:
     ray_logs: bool = False
     decode_timeout_s: PositiveFloat = 60.0
     decode_memory_gib: PositiveFloat = 6.0
+    decode_max_megapixels: PositiveFloat = 64.0
+    decode_max_mib: PositiveFloat = 256.0
     patience_s: Annotated[float, Field(ge=0)] = 300.0
 
 

@@ -22,6 +22,7 @@ from pipeline.featureset.records import QuarantineRow
 from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
@@ -32,21 +33,24 @@ _TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOM
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What decoding one image may take: seconds and bytes."""
+    """What decoding one image may take, what its file may have, and how its pixels are made."""
 
     timeout_s: float = 60.0
     memory_bytes: int = 6 * 2**30
+    file_bytes: int = 256 * 2**20
+    rules: PixelRules = PixelRules()
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """An image as the plan has it."""
+    """An image as the plan has it, and what its file may have."""
 
     image_id: str
     uri: str
     size_bytes: int
     version: str
-    part: str | None = None
+    part: str | None
+    max_bytes: int
 
     @property
     def is_windowed(self) -> bool:
@@ -112,7 +116,7 @@ class FetchAndDecode:
             standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
-        listed = _listed(row)
+        listed = _listed(row, self._limits.file_bytes)
         fetched = _fetch_all(listed, self._patience_s, watch)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
@@ -127,11 +131,11 @@ class FetchAndDecode:
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
 
-def _listed(row: dict[str, Any]) -> list[_Listed]:
+def _listed(row: dict[str, Any], max_bytes: int) -> list[_Listed]:
     """The images of a row of the plan."""
     parts = row.get(PART.name) or [None] * len(row["image_id"])
     columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
-    return [_Listed(*each) for each in zip(*columns, parts, strict=True)]
+    return [_Listed(*each, max_bytes) for each in zip(*columns, parts, strict=True)]
 
 
 def _span(image: _Listed) -> tuple[int, int | None]:
@@ -142,7 +146,9 @@ def _span(image: _Listed) -> tuple[int, int | None]:
 @cache
 def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
     """This process's decoder; Ray gives a process one unit after another."""
-    return IsolatedDecoder(side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes)
+    return IsolatedDecoder(
+        side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
+    )
 
 
 def _decode(
@@ -180,8 +186,12 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
 
 def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
     patience_s, (start, end) = max(0.0, until - time.monotonic()), span
+    if end is None and image.size_bytes > image.max_bytes:
+        return _too_large(image.size_bytes, image.max_bytes)
     try:
         data = patiently(lambda: read_uri(image.uri, image.version, start=start, end=end), image.uri, patience_s)
+        if len(data) > image.max_bytes:
+            return _too_large(len(data), image.max_bytes)
     except StoreUnavailableError as error:
         return _refused("StoreUnavailable", str(error), "transient")
     except CredentialsError as error:
@@ -234,6 +244,11 @@ def _blamed(
             if _is_trouble(fetched[place]):
                 patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
     return fetched
+
+
+def _too_large(size_bytes: int, max_bytes: int) -> ImageError:
+    limit = f"{max_bytes / 2**20:g} MiB: raise execution.decode_max_mib"
+    return _refused("FileTooLarge", f"its file has {size_bytes / 2**20:.1f} MiB, more than {limit}", "permanent")
 
 
 def _is_trouble(data: bytes | ImageError) -> bool:

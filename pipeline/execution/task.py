@@ -68,7 +68,7 @@ class Task:
 
     def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
         """Everything that can change a number; what `auto` meant when the set was made stays what it means."""
-        precision = config.execution.precision
+        precision, background = config.execution.precision, config.preprocess.background
         standing = catalog.feature_set_record(self.root)
         if precision == "auto" and standing is not None:
             precision = standing.settings["precision"]
@@ -76,7 +76,7 @@ class Task:
             "code_version": CODE_VERSION,
             "encoder": self.encoder.tree,
             "weights": self.weights.identity,
-            "preprocessing": {**DESCRIPTION, "side_px": self.side_px},
+            "preprocessing": {**DESCRIPTION, "background": list(background), "side_px": self.side_px},
             "features": config.features.kind,
             "storage_dtype": dtypes[0] if len(dtypes := config.features.storage_dtype) == 1 else list(dtypes),
             **{name: value for name, value in _extras(self.choice).items() if value},

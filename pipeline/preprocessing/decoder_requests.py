@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.served_file import ServedFile
 from pipeline.preprocessing.transform import normalise
 
@@ -23,14 +24,14 @@ class Prepared:
     seconds: dict[str, float]
 
 
-def prepare(source: Source, part: Part, side_px: int) -> Prepared:
+def prepare(source: Source, part: Part, *, side_px: int, rules: PixelRules = PixelRules()) -> Prepared:
     """Decodes and resizes the part of an image.
 
     Raises:
         ImageError: it cannot be decoded.
     """
     began = time.perf_counter()
-    pixels_HWC = pixels_of(source, part)
+    pixels_HWC = pixels_of(source, part, rules)
     decoded = time.perf_counter()
     pixels_CHW = normalise(pixels_HWC, side_px).numpy()
     seconds = {"decode": decoded - began, "resize": time.perf_counter() - decoded}
@@ -38,13 +39,13 @@ def prepare(source: Source, part: Part, side_px: int) -> Prepared:
     return Prepared(pixels_CHW, (height, width), seconds)
 
 
-def pixels_of(source: Source, part: Part) -> np.ndarray:  # noqa: ARG001  parts come next
+def pixels_of(source: Source, part: Part, rules: PixelRules) -> np.ndarray:  # noqa: ARG001  parts come next
     """The (height, width, 3) uint8 pixels of the part.
 
     Raises:
         ImageError: they cannot be decoded.
     """
-    return decode(bytes_of(source))
+    return decode(bytes_of(source), rules=rules)
 
 
 def bytes_of(source: Source) -> bytes:

@@ -88,7 +88,7 @@ def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch,
         "empty.png": ("decode", "permanent", "EmptyFile"),
         "folder.png": ("fetch", "permanent", "IsADirectoryError"),
         "missing.png": ("fetch", "permanent", "FileNotFoundError"),
-        "text.png": ("decode", "permanent", "NotAnImage"),
+        "text.png": ("decode", "permanent", "FormatNotAllowed"),
     }
     assert [row.uri for row in unit.quarantine] == [uris[name] for name in bad]
 
