@@ -26,12 +26,7 @@ def rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.mode == "RGB" and not profile and "transparency" not in image.info:
         return image  # an ordinary photograph: its pixels as they are
-    if image.mode not in _SIXTEEN_BITS | _EIGHT_BITS:
-        raise refused(
-            "UnsupportedMode",
-            f"mode {image.mode}: numbers of 32 bits, of floats or with signs have no agreed black and white; "
-            "convert it to 8 bits, or to 16 without sign",
-        )
+    require_mode(image.mode)
     if image.mode in _SIXTEEN_BITS:
         colours, alpha = _high_bytes(image)
     else:
@@ -43,6 +38,20 @@ def rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     shown = Image.new("RGB", opaque.size, background)
     shown.paste(opaque, mask=alpha)
     return shown
+
+
+def require_mode(mode: str) -> None:
+    """Refuses modes whose numbers have no agreed meaning as colours.
+
+    Raises:
+        ImageError: stage `decode`.
+    """
+    if mode not in _SIXTEEN_BITS | _EIGHT_BITS:
+        raise refused(
+            "UnsupportedMode",
+            f"mode {mode}: numbers of 32 bits, of floats or with signs have no agreed black and white; "
+            "convert it to 8 bits, or to 16 without sign",
+        )
 
 
 def _high_bytes(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

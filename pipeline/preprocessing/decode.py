@@ -3,6 +3,8 @@
 EXIF orientation is applied, so that pixels and sizes are those a viewer shows.
 """
 
+from typing import BinaryIO
+
 import numpy as np
 from PIL import ExifTags, Image
 
@@ -25,11 +27,11 @@ _TURNS = {
 }
 
 
-def decode(data: bytes, *, frame: int = 0, rules: PixelRules = PixelRules()) -> np.ndarray:
+def decode(data: bytes | BinaryIO, *, frame: int = 0, rules: PixelRules = PixelRules()) -> np.ndarray:
     """The (height, width, 3) uint8 sRGB pixels of an encoded image, as a viewer shows it.
 
     Args:
-        data: of the file.
+        data: of the file, or the file.
         frame: which frame of an animation, or page of a document, counted from 0.
         rules: what a run may choose.
 

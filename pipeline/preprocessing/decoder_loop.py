@@ -127,10 +127,11 @@ def _answer(request: dict[str, Any], served: _Served, *, side_px: int, rules: Pi
     try:
         source = served.file(request) if "key" in request else _bytes(request["encoded"])
         if "probe" in request:
-            return {"kind": "probed", "size_bytes": _probe(source, request)}
+            return {"kind": "probed", "size_bytes": _probe(source, request, rules)}
         return {"kind": "decoded", **_decoded(source, request, side_px=side_px, rules=rules)}
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        served.forget()
+        if not isinstance(error, ImageError):  # of an image that is damaged somewhere, other parts can be had
+            served.forget()
         for each in _chain(error):  # first of all, let go of what the failed step held
             traceback.clear_frames(each.__traceback__)
         return _told(error)
@@ -158,11 +159,11 @@ def _decoded(
     return {"height": height, "width": width, "seconds": prepared.seconds}
 
 
-def _probe(source: bytes | ServedFile, request: dict[str, Any]) -> int:
+def _probe(source: bytes | ServedFile, request: dict[str, Any], rules: PixelRules) -> int:
     """Writes what was found where pixels would go, for a packet may not hold it; gives its length."""
     from pipeline.preprocessing.decoder_requests import probe
 
-    return os.pwrite(request["pixels"], json.dumps(probe(source, request["probe"])).encode(), 0)
+    return os.pwrite(request["pixels"], json.dumps(probe(source, request["probe"], rules)).encode(), 0)
 
 
 def _told(error: Exception) -> dict[str, Any]:

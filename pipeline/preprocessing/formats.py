@@ -5,6 +5,7 @@ Pillow would open 43 formats, some of which run programs or were written for tru
 
 import io
 import re
+from typing import BinaryIO
 
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 from PIL import TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
@@ -65,18 +66,24 @@ _LOOKS = [
 ]
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes | BinaryIO) -> Image.Image:
     """The image of which nothing but the header was read; what follows the image in the file is passed over.
+
+    Args:
+        data: of the file, or the file.
 
     Raises:
         ImageError: stage `decode`; empty, of another format, or no image at all.
     """
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    file.seek(0)
+    data = file.read(_HEAD_BYTES)
     if not data:
         raise refused("EmptyFile", "the file has 0 bytes")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        look = next((name for look, name in _LOOKS if look.match(data[:_HEAD_BYTES])), None)
+        look = next((name for look, name in _LOOKS if look.match(data)), None)
     if look is not None:
         message = f"it looks like {look}, whatever its name is; formats that are decoded: {', '.join(FORMATS)}"
         raise refused("FormatNotAllowed", message)
