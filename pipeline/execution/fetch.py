@@ -42,7 +42,7 @@ class DecodeLimits:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class Listed:
     """An image as the plan has it, and what its file may have."""
 
     image_id: str
@@ -56,17 +56,22 @@ class _Listed:
     def is_windowed(self) -> bool:
         """Whether it is a small part of what its bytes show, to be read where it is wanted."""
         part = Part.of(self.part)
-        return part.box is not None or part.video_frame is not None
+        return (part.box is not None or part.video_frame is not None) and self.has_size
+
+    @property
+    def has_size(self) -> bool:
+        """Whether it is known how many bytes it has, without which it is read as a whole."""
+        return self.size_bytes > 0 or Part.of(self.part).bytes_at is not None
 
 
-class _Ranges:
+class Ranges:
     """The bytes of a windowed image, for its decoder.
 
     Raises:
         ImageError, StoreUnavailableError, AccessDeniedError: from `read`.
     """
 
-    def __init__(self, image: _Listed, patience_s: float, watch: Stopwatch) -> None:
+    def __init__(self, image: Listed, patience_s: float, watch: Stopwatch) -> None:
         self._image, self._patience_s, self._watch = image, patience_s, watch
         self._first, end = Part.of(image.part).bytes_at or (0, image.size_bytes)
         self.size_bytes = end - self._first
@@ -81,6 +86,7 @@ class _Ranges:
             return data
         if _is_trouble(data):
             raise StoreUnavailableError(str(data))
+        _require_folder(self._image, data)
         raise data
 
 
@@ -121,24 +127,31 @@ class FetchAndDecode:
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
+        unreadable: dict[str, ImageError] = {}
         for image, data in zip(listed, fetched, strict=True):
+            source: bytes | Ranges | ImageError = data
+            if image.is_windowed and not isinstance(data, ImageError):
+                ranges = Ranges(image, self._patience_s, watch)
+                source = unreadable.get(ranges.key, ranges)
             try:
-                source = _Ranges(image, self._patience_s, watch) if image.is_windowed else data
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
+                # Each file that cannot be read costs a decoder, which was waiting for it; not each tile of it.
+                if isinstance(source, Ranges) and error.stage == "fetch" and Part.of(image.part).box is not None:
+                    unreadable[source.key] = error
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
 
-def _listed(row: dict[str, Any], max_bytes: int) -> list[_Listed]:
+def _listed(row: dict[str, Any], max_bytes: int) -> list[Listed]:
     """The images of a row of the plan."""
     parts = row.get(PART.name) or [None] * len(row["image_id"])
     columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
-    return [_Listed(*each, max_bytes) for each in zip(*columns, parts, strict=True)]
+    return [Listed(*each) for each in zip(*columns, parts, [max_bytes] * len(parts), strict=True)]
 
 
-def _span(image: _Listed) -> tuple[int, int | None]:
+def _span(image: Listed) -> tuple[int, int | None]:
     """Which bytes of the file are the image's."""
     return Part.of(image.part).bytes_at or (0, None)
 
@@ -153,8 +166,8 @@ def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
 
 def _decode(
     decoder: IsolatedDecoder,
-    image: _Listed,
-    source: bytes | _Ranges | ImageError,
+    image: Listed,
+    source: bytes | Ranges | ImageError,
     *,
     slots: PixelSlots,
     place: int,
@@ -168,7 +181,7 @@ def _decode(
     return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
 
 
-def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
+def _fetch_all(listed: list[Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
     """The bytes of each image, or why there are none.
 
     Raises:
@@ -184,7 +197,24 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
         return _blamed(listed, fetched, came, patience_s=patience_s)
 
 
-def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
+def readable(image: Listed, patience_s: float) -> Ranges | bytes:
+    """What a decoder is given to look at an image: ranges of its bytes, or all of them where their number is unknown.
+
+    Raises:
+        ImageError: it cannot be had.
+        StoreUnavailableError, AccessDeniedError: that is not the image's fault.
+    """
+    if image.has_size:
+        return Ranges(image, patience_s, Stopwatch())
+    data = _fetch(image, time.monotonic() + patience_s, _span(image))
+    if isinstance(data, bytes):
+        return data
+    if _is_trouble(data):
+        raise StoreUnavailableError(str(data))
+    raise data
+
+
+def _fetch(image: Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
     patience_s, (start, end) = max(0.0, until - time.monotonic()), span
     if end is None and image.size_bytes > image.max_bytes:
         return _too_large(image.size_bytes, image.max_bytes)
@@ -209,7 +239,7 @@ def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes 
     return data
 
 
-def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
+def _require_place(listed: list[Listed], errors: list[ImageError]) -> None:
     """Of a unit of which no image came, blames the images only if the place they are in is all right.
 
     Raises:
@@ -220,9 +250,18 @@ def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
         raise StoreUnavailableError(str(trouble))
     if all(error.error_type == "PermissionError" and error.error_class == "transient" for error in errors):
         raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {listed[0].uri}: {errors[0]}")
-    folder = Path(listed[0].uri).parent
-    is_local = "://" not in listed[0].uri
-    if is_local and errors[0].error_type == "FileNotFoundError" and not (folder.is_dir() and any(folder.iterdir())):
+    _require_folder(listed[0], errors[0])
+
+
+def _require_folder(image: Listed, error: ImageError) -> None:
+    """Blames a local image for not being there only if others are, which a folder that is not mounted has none of.
+
+    Raises:
+        StoreUnavailableError: its folder is not there, or empty.
+    """
+    folder = Path(image.uri).parent
+    is_local = "://" not in image.uri
+    if is_local and error.error_type == "FileNotFoundError" and not (folder.is_dir() and any(folder.iterdir())):
         raise StoreUnavailableError(
             f"{folder} is not there, or empty, on the node {socket.gethostname()}: mount the source on every node; "
             "if its images are gone for good, give the run up with jobs/abandon.py"
@@ -230,7 +269,7 @@ def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
 
 
 def _blamed(
-    listed: list[_Listed], fetched: list[bytes | ImageError], came: _Listed, *, patience_s: float
+    listed: list[Listed], fetched: list[bytes | ImageError], came: Listed, *, patience_s: float
 ) -> list[bytes | ImageError]:
     """Asks once more for what was in trouble, and blames an image only if the store still gives another.
 

@@ -16,11 +16,11 @@ from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
 from pipeline.execution.encode import EncoderSettings, SinkSettings
-from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
+from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
 from pipeline.execution.resources import Placement, place_encoders
-from pipeline.execution.task import Task
+from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
 from pipeline.featureset import catalog
@@ -29,7 +29,6 @@ from pipeline.observability.failures import Failures
 from pipeline.observability.progress import RunProgress, announce
 from pipeline.observability.summary import RunSummary
 from pipeline.observability.timing import Stopwatch
-from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.sinks.seal import seal_run
 
 # A cluster gives a process half a minute between asking it to end and ending it; Ray wants some of that.
@@ -88,7 +87,7 @@ class _Work:
     def __init__(self, task: Task, run: RunRecord, *, config: JobConfig, placement: Placement) -> None:
         self._task, self._run, self._placement = task, run, placement
         self._execution: ExecutionConfig = config.execution
-        self._limits = _decode_limits(config)
+        self._limits = decode_limits(config)
         self._max_failed_share, self._audit_images = config.run.max_failed_share, config.run.audit_images
         committed = catalog.committed_units(task.root, run.run)
         self._units = remaining_units(run, committed)
@@ -163,16 +162,6 @@ class _Work:
             },
             placement=self._placement,
         )
-
-
-def _decode_limits(config: JobConfig) -> DecodeLimits:
-    execution = config.execution
-    return DecodeLimits(
-        timeout_s=execution.decode_timeout_s,
-        memory_bytes=int(execution.decode_memory_gib * 2**30),
-        file_bytes=int(execution.decode_max_mib * 2**20),
-        rules=PixelRules(config.preprocess.background, int(execution.decode_max_megapixels * 1e6)),
-    )
 
 
 def _describe(task: Task) -> None:

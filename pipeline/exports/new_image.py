@@ -65,7 +65,7 @@ def weights_of(settings: dict[str, Any], checkpoint: str | None) -> Weights:
 
 def _preprocessing(settings: dict[str, Any]) -> tuple[int, PixelRules]:
     """The side of the square and the rules that a set's pixels were made with."""
-    described = dict(settings["preprocessing"])
+    described = {key: value for key, value in settings["preprocessing"].items() if key not in ("frames", "tiles")}
     side_px, background = described.pop("side_px"), described.get("background", DESCRIPTION["background"])
     if described != {**DESCRIPTION, "background": background} or settings["code_version"] != CODE_VERSION:
         raise FeatureSetError(

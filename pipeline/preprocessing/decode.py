@@ -3,13 +3,11 @@
 EXIF orientation is applied, so that pixels and sizes are those a viewer shows.
 """
 
-from typing import BinaryIO
-
 import numpy as np
 from PIL import ExifTags, Image
 
 from pipeline.preprocessing.colour import rgb
-from pipeline.preprocessing.formats import open_image
+from pipeline.preprocessing.formats import File, open_image
 from pipeline.preprocessing.frames import num_frames, show_frame
 from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.refusal import refused, refusing
@@ -27,7 +25,7 @@ _TURNS = {
 }
 
 
-def decode(data: bytes | BinaryIO, *, frame: int = 0, rules: PixelRules = PixelRules()) -> np.ndarray:
+def decode(data: bytes | File, *, frame: int = 0, rules: PixelRules = PixelRules()) -> np.ndarray:
     """The (height, width, 3) uint8 sRGB pixels of an encoded image, as a viewer shows it.
 
     Args:

@@ -5,7 +5,7 @@ Pillow would open 43 formats, some of which run programs or were written for tru
 
 import io
 import re
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 from PIL import TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
@@ -19,6 +19,8 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
     _HEIF = ("HEIF",)
+
+File = BinaryIO | io.RawIOBase
 
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
@@ -66,7 +68,7 @@ _LOOKS = [
 ]
 
 
-def open_image(data: bytes | BinaryIO) -> Image.Image:
+def open_image(data: bytes | File) -> Image.Image:
     """The image of which nothing but the header was read; what follows the image in the file is passed over.
 
     Args:
@@ -81,7 +83,7 @@ def open_image(data: bytes | BinaryIO) -> Image.Image:
     if not data:
         raise refused("EmptyFile", "the file has 0 bytes")
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(cast("BinaryIO", file), formats=FORMATS)
     except UnidentifiedImageError:
         look = next((name for look, name in _LOOKS if look.match(data)), None)
     if look is not None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from pipeline.preprocessing.colour import require_mode
-from pipeline.preprocessing.formats import open_image
+from pipeline.preprocessing.formats import File, open_image
 from pipeline.preprocessing.refusal import refused, refusing
 
 # Of an image that is cut into tiles. A header of 70 bytes can claim any size, and each tile is a row: even of nothing
@@ -44,7 +44,7 @@ class ImageHeader:
     profile: bytes | None
 
     @classmethod
-    def of(cls, file: BinaryIO) -> Self:
+    def of(cls, file: File) -> Self:
         """The header of an image file; nothing is decoded.
 
         Raises:

@@ -18,6 +18,7 @@ from pipeline.preprocessing.libvips import FORMATS, OpenedImage
 from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.refusal import refused
 from pipeline.preprocessing.served_file import ServedFile
+from pipeline.preprocessing.tiles import NO_BOX
 from pipeline.preprocessing.turning import stored_box, turned_size, upright
 
 # Rows that are decoded at once: what libvips keeps beside them grows with their number.
@@ -58,7 +59,8 @@ class LargeImage:
             self._windows = _Anywhere(file) if self._header.is_tiled else _Rows(file, self._header.format)
             self.orientation = self._header.orientation
             if sorted(self._windows.size) != sorted(self._header.size):
-                raise refused("DamagedImage", f"its size is {self._header.size} or {self._windows.size}, by who reads it")
+                sizes = f"{self._header.size} and {self._windows.size}"
+                raise refused("DamagedImage", f"its readers do not agree on its height and width: {sizes}")
         else:
             self._windows = _Whole(decode(file, rules=rules))
             self.orientation = 1
@@ -79,6 +81,10 @@ class LargeImage:
         Raises:
             ImageError: stage `decode`; outside the image, or truncated or damaged there.
         """
+        if box == NO_BOX:
+            self.try_out()
+            said = "its size could not be told when the run was planned, and can be now: the next run has its tiles"
+            raise ImageError(said, stage="decode", error_type="SizeUnknown", error_class="transient")
         left, top, width, height = box
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[1] or top + height > self.size[0]:
             raise refused("NoSuchBox", f"it is {self.size[1]} x {self.size[0]} pixels, which {box} is no box of")

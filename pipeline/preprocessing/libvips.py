@@ -23,9 +23,9 @@ _UNSUPPORTED = re.compile("not (?:supported|configured|implemented)|unsupported"
 
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
-pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003  libvips has no names for arguments
+pyvips.operation_block_set("VipsForeignLoad", True)
 for _loader in _LOADERS.values():
-    pyvips.operation_block_set(f"VipsForeignLoad{_loader}", False)  # noqa: FBT003
+    pyvips.operation_block_set(f"VipsForeignLoad{_loader}", False)
 
 
 class OpenedImage:

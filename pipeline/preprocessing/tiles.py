@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pipeline.featureset.part import Box
 from pipeline.preprocessing.turning import stored_box
 
+# Stands for the tiles of an image whose size could not be told.
+NO_BOX: Box = (0, 0, 0, 0)
+
 
 def tile_boxes(size: tuple[int, int], *, tile_px: int, overlap_px: int, orientation: int = 1) -> Iterator[Box]:
     """The boxes (left, top, width, height) of all tiles, in the order in which the file has their pixels.
