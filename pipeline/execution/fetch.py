@@ -19,7 +19,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
@@ -35,7 +35,7 @@ class DecodeLimits:
     timeout_s: float = 60.0
     memory_bytes: int = 6 * 2**30
     file_bytes: int = 256 * 2**20
-    rules: PixelRules = PixelRules()
+    rules: PixelRules = USUAL
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class FetchAndDecode:
             standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
-        columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
-        listed = [_Listed(*each, self._limits.file_bytes) for each in zip(*columns, strict=True)]
+        max_bytes = [self._limits.file_bytes] * len(row["image_id"])
+        columns = [*(row[name] for name in ("image_id", "uri", "size_bytes", "version")), max_bytes]
+        listed = [_Listed(*each) for each in zip(*columns, strict=True)]
         fetched = _fetch_all(listed, self._patience_s, watch)
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []

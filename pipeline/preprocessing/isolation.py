@@ -8,7 +8,7 @@ import threading
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
 
 __all__ = ["IsolatedDecoder", "PixelSlots"]
@@ -40,7 +40,7 @@ class IsolatedDecoder:
         side_px: int,
         timeout_s: float = 60.0,
         memory_bytes: int = 6 * 2**30,
-        rules: PixelRules = PixelRules(),
+        rules: PixelRules = USUAL,
     ) -> None:
         self._side_px, self._rules = side_px, rules
         self._timeout_s = timeout_s
