@@ -30,7 +30,7 @@ class IsolatedDecoder:
     Args:
         side_px: side of the square that images are resized to, in pixels.
         timeout_s: how long one image may take.
-        memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.3 GB.
+        memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.4 GB.
         rules: what the run chose of how pixels are made.
     """
 
