@@ -28,16 +28,16 @@ def rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         Exception: whatever Pillow raises on damaged bytes.
     """
     stored = image.tile[0].args if isinstance(image, PngImagePlugin.PngImageFile) and image.tile else None
-    image.load()
-    profile = image.info.get("icc_profile")
-    if image.mode == "RGB" and not profile and "transparency" not in image.info:
-        return image  # an ordinary photograph: its pixels as they are
     if image.mode not in _SIXTEEN_BITS | _EIGHT_BITS:
         raise refused(
             "UnsupportedMode",
             f"mode {image.mode}: numbers of 32 bits, of floats or with signs have no agreed black and white; "
             "convert it to 8 bits, or to 16 without sign",
         )
+    image.load()
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGB" and not profile and "transparency" not in image.info:
+        return image  # an ordinary photograph: its pixels as they are
     if image.mode in _SIXTEEN_BITS:
         colours, alpha = _high_bytes(image)
     else:
@@ -59,9 +59,8 @@ def _high_bytes(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     bits = 16
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = image.tag_v2[TiffImagePlugin.BITSPERSAMPLE][0]
-        if (
-            image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == 0
-        ):  # white is 0, which Pillow minds at 8 bits only
+        # White is 0, which Pillow minds at 8 bits only; it is what a TIFF means that does not say.
+        if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == 0:
             values = (1 << bits) - 1 - values
     return Image.fromarray((values >> (bits - 8)).astype(np.uint8)), alpha
 
