@@ -2,13 +2,14 @@
 # make test    everything that checks the code
 # make bench   us and our peers, side by side on this machine (a quarter of an hour): make bench ARGS_BENCH="--only encoder"
 # make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
+# make fuzz    a million spoiled images through the decoder (a quarter of an hour): make fuzz ARGS_FUZZ="--images 5000 --seed 7"
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
 ARGS ?= $(SAMPLE)
 
-.PHONY: embed test bench chaos lint format pins clean
+.PHONY: embed test bench chaos fuzz lint format pins clean
 
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
@@ -20,6 +21,9 @@ test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp lint
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)
+
+fuzz: .venv/test.stamp
+	@$(BIN)/python -m tests.fuzz $(ARGS_FUZZ)
 
 bench: .venv/test.stamp .venv-peers/stamp
 	@PYTHONPATH=. $(BIN)/python benchmarks/bench.py $(ARGS_BENCH)

@@ -22,7 +22,7 @@ from pipeline.featureset.records import QuarantineRow
 from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
@@ -38,7 +38,7 @@ class DecodeLimits:
     timeout_s: float = 60.0
     memory_bytes: int = 6 * 2**30
     file_bytes: int = 256 * 2**20
-    rules: PixelRules = PixelRules()
+    rules: PixelRules = USUAL
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """One rule per kind of pixel, from whatever a file holds to 8-bit sRGB; docs/images.md has them as a table."""
 
+from collections.abc import Callable
+
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from pipeline.preprocessing.icc import to_srgb
 from pipeline.preprocessing.refusal import refused
@@ -11,7 +13,11 @@ _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa",
 _GREYS = frozenset({"1", "L", "LA", "La"})
 # Grey PNGs of 2 and 4 bits, and colour PNGs of 16: their transparent colour is said in numbers that Pillow's pixels
 # do not have any more.
-_KEYS = {"L;2": lambda value: value * 85, "L;4": lambda value: value * 17, "RGB;16B": lambda value: value >> 8}
+_KEYS: dict[str, Callable[[int], int]] = {
+    "L;2": lambda value: value * 85,
+    "L;4": lambda value: value * 17,
+    "RGB;16B": lambda value: value >> 8,
+}
 
 
 def rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -21,16 +27,16 @@ def rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         ImageError: stage `decode`; of a mode whose numbers have no agreed meaning as colours.
         Exception: whatever Pillow raises on damaged bytes.
     """
-    raw = image.tile[0].args if image.format == "PNG" and image.tile else None
+    stored = image.tile[0].args if isinstance(image, PngImagePlugin.PngImageFile) and image.tile else None
+    require_mode(image.mode)
     image.load()
     profile = image.info.get("icc_profile")
     if image.mode == "RGB" and not profile and "transparency" not in image.info:
         return image  # an ordinary photograph: its pixels as they are
-    require_mode(image.mode)
     if image.mode in _SIXTEEN_BITS:
         colours, alpha = _high_bytes(image)
     else:
-        colours, alpha = _split(image, _KEYS.get(raw) if isinstance(raw, str) else None)
+        colours, alpha = _split(image, _KEYS.get(stored) if isinstance(stored, str) else None)
     plain = colours if colours.mode in ("RGB", "L", "CMYK") else colours.convert("RGB")
     opaque = to_srgb(plain, profile)
     if alpha is None:
@@ -62,13 +68,14 @@ def _high_bytes(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     bits = 16
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = image.tag_v2[TiffImagePlugin.BITSPERSAMPLE][0]
-        if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == 0:  # white is 0, which Pillow minds at 8 bits only
+        # White is 0, which Pillow minds at 8 bits only; it is what a TIFF means that does not say.
+        if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == 0:
             values = (1 << bits) - 1 - values
     return Image.fromarray((values >> (bits - 8)).astype(np.uint8)), alpha
 
 
-def _split(image: Image.Image, of_key) -> tuple[Image.Image, Image.Image | None]:
-    """Colours without their alpha, and the alpha if there is any."""
+def _split(image: Image.Image, of_key: Callable[[int], int] | None) -> tuple[Image.Image, Image.Image | None]:
+    """Colours without their alpha, and the alpha if there is any; `of_key` makes a key what pixels have."""
     if not image.has_transparency_data:
         return image.convert("L") if image.mode == "1" else image, None
     key = image.info.get("transparency")

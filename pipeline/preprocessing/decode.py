@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from pipeline.preprocessing.colour import rgb
 from pipeline.preprocessing.formats import File, open_image
 from pipeline.preprocessing.frames import num_frames, show_frame
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.refusal import refused, refusing
 
 __all__ = ["PixelRules", "decode", "num_frames", "rgb_pixels"]
@@ -25,7 +25,7 @@ _TURNS = {
 }
 
 
-def decode(data: bytes | File, *, frame: int = 0, rules: PixelRules = PixelRules()) -> np.ndarray:
+def decode(data: bytes | File, *, frame: int = 0, rules: PixelRules = USUAL) -> np.ndarray:
     """The (height, width, 3) uint8 sRGB pixels of an encoded image, as a viewer shows it.
 
     Args:
@@ -42,7 +42,7 @@ def decode(data: bytes | File, *, frame: int = 0, rules: PixelRules = PixelRules
         return rgb_pixels(image, rules)
 
 
-def rgb_pixels(image: Image.Image, rules: PixelRules = PixelRules()) -> np.ndarray:
+def rgb_pixels(image: Image.Image, rules: PixelRules = USUAL) -> np.ndarray:
     """The (height, width, 3) uint8 sRGB pixels of a Pillow image, turned as its EXIF orientation says.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
 from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import BLOCK_BYTES, RangeReader
 
 _START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
@@ -62,7 +62,7 @@ class DecoderProcess:
         rules: what the run chose of how pixels are made.
     """
 
-    def __init__(self, *, side_px: int, memory_bytes: int, rules: PixelRules = PixelRules()) -> None:
+    def __init__(self, *, side_px: int, memory_bytes: int, rules: PixelRules = USUAL) -> None:
         self._memory_bytes = memory_bytes
         self._is_ready = False
         self._channel = Channel()

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode, num_frames
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import ServedFile, served_bytes
 from pipeline.preprocessing.transform import normalise
 
@@ -27,7 +27,7 @@ class Prepared:
     seconds: dict[str, float]
 
 
-def prepare(source: Source, part: Part, *, side_px: int, rules: PixelRules = PixelRules()) -> Prepared:
+def prepare(source: Source, part: Part, *, side_px: int, rules: PixelRules = USUAL) -> Prepared:
     """Decodes and resizes the part of an image.
 
     Raises:

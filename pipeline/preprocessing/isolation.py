@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import RangeReader
 from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
 
@@ -35,7 +35,7 @@ class IsolatedDecoder:
     Args:
         side_px: side of the square that images are resized to, in pixels.
         timeout_s: how long one image may take.
-        memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.3 GB.
+        memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.4 GB.
         rules: what the run chose of how pixels are made.
     """
 
@@ -45,7 +45,7 @@ class IsolatedDecoder:
         side_px: int,
         timeout_s: float = 60.0,
         memory_bytes: int = 6 * 2**30,
-        rules: PixelRules = PixelRules(),
+        rules: PixelRules = USUAL,
     ) -> None:
         self._side_px, self._rules = side_px, rules
         self._timeout_s = timeout_s

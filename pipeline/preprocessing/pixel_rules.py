@@ -14,3 +14,6 @@ class PixelRules:
 
     background: tuple[int, int, int] = (255, 255, 255)
     max_pixels: int = 64_000_000
+
+
+USUAL = PixelRules()

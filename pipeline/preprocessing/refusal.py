@@ -34,7 +34,9 @@ def refusing() -> Iterator[None]:
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
-            raise refused("ImageTooLarge", f"{_counted(str(error))} are more than are decoded whole: {LARGER}") from None
+            raise refused(
+                "ImageTooLarge", f"{_counted(str(error))} are more than are decoded whole: {LARGER}"
+            ) from None
         except Exception as error:  # noqa: BLE001  Pillow's parsers raise what they like on damaged bytes
             raise refused(_kind(str(error)), f"cannot be decoded: {error}") from None
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from pipeline.preprocessing.decode import decode, rgb_pixels
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -20,9 +20,9 @@ DEVIATION = (0.229, 0.224, 0.225)
 # What the transform does to a number, for the fingerprint of a feature set.
 DESCRIPTION = {
     "orientation": "EXIF applied",
-    "colour": "ICC to sRGB, relative colorimetric with black point compensation; CMYK without ICC as (255-C)(255-K)/255",
+    "colour": "ICC to sRGB, relative colorimetric, black points compensated; CMYK without ICC as (255-C)(255-K)/255",
     "depth": "the upper 8 of up to 16 bits",
-    "background": list(PixelRules().background),
+    "background": list(USUAL.background),
     "resize": "float32 antialiased bilinear to side x side",
     "mean": list(MEAN),
     "deviation": list(DEVIATION),
@@ -31,7 +31,7 @@ DESCRIPTION = {
 ImageLike = bytes | str | os.PathLike[str] | Image.Image | np.ndarray
 
 
-def preprocess(image: ImageLike, side_px: int = 1024, *, rules: PixelRules = PixelRules()) -> torch.Tensor:
+def preprocess(image: ImageLike, side_px: int = 1024, *, rules: PixelRules = USUAL) -> torch.Tensor:
     """The encoder's input for one image.
 
     Args:

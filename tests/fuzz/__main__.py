@@ -1,5 +1,7 @@
-"""`make fuzz`: spoiled images by the million, all cores, and a table of what became of them; exit code 1 if one ended a
-job or hung its decoder."""
+"""`make fuzz`: spoiled images by the million, and a table of what became of them.
+
+Exit code 1 if one of them ended a job, hung its decoder, or is not accounted for.
+"""
 
 import argparse
 import multiprocessing

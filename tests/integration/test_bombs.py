@@ -68,12 +68,18 @@ BOMBS = {
     "zTXt of 1 GiB": (with_chunk(png_chunk(b"zTXt", b"a\0\0" + zeros(1024))), TEXT),
     "iTXt of 1 GiB": (with_chunk(png_chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(1024))), TEXT),
     "iCCP of 1 GiB": (with_chunk(png_chunk(b"iCCP", b"a\0\0" + zeros(1024))), TEXT),
-    "100 texts of 1 MB": (with_chunk(*(png_chunk(b"zTXt", b"a%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(100))), TEXT),
+    "100 texts of 1 MB": (
+        with_chunk(*(png_chunk(b"zTXt", b"a%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(100))),
+        TEXT,
+    ),
     "JPEG of 65,500 x 65,500": (flat_jpeg([1, 2, 3], size=(65_500, 65_500)), LARGE),
     "GIF of 65,535 x 65,535": (gif((65_535, 65_535), [gif_frame((0, 0, 1, 1), 1)]), LARGE),
     "WebP of 16,384 x 16,384": (webp(16_384, 16_384), LARGE),
     "WebP of 65,535 x 65,535": (webp(65_535, 65_535), LARGE | BROKEN),
-    "BMP of 2 x 2^31": (b"BM" + struct.pack("<IIIIiiHHIIIIII", 58, 0, 54, 40, 2, -(2**31), 1, 24, *[0] * 6), LARGE | BROKEN),
+    "BMP of 2 x 2^31": (
+        b"BM" + struct.pack("<IIIIiiHHIIIIII", 58, 0, 54, 40, 2, -(2**31), 1, 24, *[0] * 6),
+        LARGE | BROKEN,
+    ),
     "TIFF of 2^31 x 2^31": (tiff({256: 2**31, 257: 2**31, 258: 8}, b"\0"), LARGE | BROKEN),
     "TIFF of 2^32-1 rows": (tiff({256: 2, 257: 2**32 - 1, 258: 8}, b"\0"), LARGE | BROKEN),
     "TIFF whose pixels are at -8": (tiff({**TINY, 273: 2**32 - 8, 279: 2}), BROKEN),
@@ -124,8 +130,7 @@ def test_jpeg_lines_that_are_wider_than_their_tile_write_nowhere(decoder: Isolat
     inside = flat_jpeg([1, 2, 3], size=(2_000, 8))
     entries = {256: 2, 257: 8, 258: (8, 8, 8), 259: 7, 262: 6, 277: 3, 278: 8}
     pid = decoder.pid
-    try:
+    with pytest.raises(ImageError) as caught:
         decoder.decode_into(tiff(entries, inside), decoder.slots(1), 0)
-    except ImageError as error:
-        assert error.error_type in BROKEN, error
+    assert caught.value.error_type in BROKEN, caught.value
     assert decoder.pid == pid

@@ -7,7 +7,11 @@ import zlib
 from collections.abc import Callable, Sequence
 
 # sRGB's primaries, adapted to the D50 white of profiles: X, Y, Z of red, green and blue (Lindbloom, "sRGB, D50").
-SRGB_PRIMARIES = ((0.4360747, 0.2225045, 0.0139322), (0.3850649, 0.7168786, 0.0971045), (0.1430804, 0.0606169, 0.7141733))
+SRGB_PRIMARIES = (
+    (0.4360747, 0.2225045, 0.0139322),
+    (0.3850649, 0.7168786, 0.0971045),
+    (0.1430804, 0.0606169, 0.7141733),
+)
 _D50 = (0.9642, 1.0, 0.8249)
 
 
@@ -49,7 +53,9 @@ def flat_jpeg(values: Sequence[int], *, adobe_transform: int | None = None, size
     def segment(marker: int, data: bytes) -> bytes:
         return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
-    adobe = b"" if adobe_transform is None else segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, adobe_transform))
+    adobe = (
+        b"" if adobe_transform is None else segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, adobe_transform))
+    )
     numbers = range(1, len(values) + 1)
     frame = struct.pack(">BHHB", 8, size[1], size[0], len(values)) + b"".join(bytes([n, 0x11, 0]) for n in numbers)
     dc = bytes([0, 0, 0, 0, 12, *[0] * 12, *range(12)])  # twelve codes of four bits, in order
@@ -73,7 +79,9 @@ def gif(size: tuple[int, int], frames: Sequence[bytes], palette: bytes = b"\0\0\
     return b"GIF89a" + struct.pack("<HHBBB", *size, 0x80 | bits, 0, 0) + palette + b"".join(frames) + b";"
 
 
-def gif_frame(box: tuple[int, int, int, int], colour: int, *, disposal: int = 0, transparent: int | None = None) -> bytes:
+def gif_frame(
+    box: tuple[int, int, int, int], colour: int, *, disposal: int = 0, transparent: int | None = None
+) -> bytes:
     """A frame of one colour out of at most two, at left, top, width, height; not compressed."""
     flags = disposal << 2 | (transparent is not None)
     control = b"!\xf9\x04" + struct.pack("<BHBB", flags, 10, transparent or 0, 0)
@@ -84,7 +92,9 @@ def gif_frame(box: tuple[int, int, int, int], colour: int, *, disposal: int = 0,
     bits = "".join(f"{code:03b}" for code in reversed([*codes, 5]))
     data = int(bits, 2).to_bytes(-(-len(bits) // 8), "little")
     parts = [data[start : start + 255] for start in range(0, len(data), 255)]
-    return control + b"," + struct.pack("<HHHHB", *box, 0) + b"\x02" + b"".join(bytes([len(p)]) + p for p in parts) + b"\0"
+    return (
+        control + b"," + struct.pack("<HHHHB", *box, 0) + b"\x02" + b"".join(bytes([len(p)]) + p for p in parts) + b"\0"
+    )
 
 
 def srgb_to_linear(share: float) -> float:

@@ -110,7 +110,7 @@ def test_a_grey_profile_holds_for_sixteen_bits_too():
     ids=["uint32", "int32", "float32", "int16"],
 )
 def test_numbers_without_an_agreed_black_and_white_are_refused(bits: int, sample_format: int, row: bytes):
-    with pytest.raises(ImageError, match="no agreed black and white.*convert it to 8 bits") as caught:
+    with pytest.raises(ImageError, match=r"no agreed black and white.*convert it to 8 bits") as caught:
         decode(tiff({256: 2, 257: 1, 258: bits, 339: sample_format}, row))
     assert caught.value.error_type == "UnsupportedMode"
 
@@ -190,7 +190,15 @@ def test_grey_and_alpha():
 
 
 def test_a_palette_and_alpha():
-    entries = {256: 1, 257: 1, 258: (8, 8), 262: 3, 277: 2, 338: 2, 320: [200 * 257] * 256 + [100 * 257] * 256 + [0] * 256}
+    entries = {
+        256: 1,
+        257: 1,
+        258: (8, 8),
+        262: 3,
+        277: 2,
+        338: 2,
+        320: [200 * 257] * 256 + [100 * 257] * 256 + [0] * 256,
+    }
     assert colours(tiff(entries, bytes([3, 128]))) == [[over(200, 128, 255), over(100, 128, 255), over(0, 128, 255)]]
 
 
@@ -250,7 +258,7 @@ def test_a_jpeg_says_whether_its_colours_are_colours():
 
 def test_inks_with_a_profile_look_as_it_says():
     """Cyan of this printer is a middle grey, L* 50, which is 119 in sRGB; without the profile it has no red."""
-    profile = cmyk_profile(lambda cyan, magenta, yellow, black: 0 if black else 50 if cyan else 100)
+    profile = cmyk_profile(lambda *inks: 0 if inks[3] else 50 if inks[0] else 100)
     image = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
     for kind, options in (("TIFF", {}), ("JPEG", {"quality": 100})):
         found = decode(saved(image, kind, icc_profile=profile, **options))

@@ -223,7 +223,9 @@ def test_an_image_without_pixels_is_refused(data: bytes):
 def test_how_large_an_image_may_be_can_be_set(encode: Encode):
     data = encode("PNG")
     assert decode(data, rules=PixelRules(max_pixels=48 * 64)).shape == (48, 64, 3)
-    with pytest.raises(ImageError, match=r"64 x 48 pixels are 0\.0 megapixels.*decode_max_megapixels.*preprocess=tiles"):
+    with pytest.raises(
+        ImageError, match=r"64 x 48 pixels are 0\.0 megapixels.*decode_max_megapixels.*preprocess=tiles"
+    ):
         decode(data, rules=PixelRules(max_pixels=48 * 64 - 1))
 
 

@@ -76,7 +76,9 @@ def test_heic_is_named_where_the_package_for_it_is_not_installed(encode: Encode,
     assert "it looks like HEIC, which needs the package pillow-heif" in done.stderr
 
 
-@pytest.mark.parametrize(("size", "error_type"), [((0, 5), "NoPixels"), ((5, 0), "NoPixels"), ((11, 10), "ImageTooLarge")])
+@pytest.mark.parametrize(
+    ("size", "error_type"), [((0, 5), "NoPixels"), ((5, 0), "NoPixels"), ((11, 10), "ImageTooLarge")]
+)
 def test_a_size_is_refused_by_its_header(size: tuple[int, int], error_type: str):
     with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} pixels") as caught:
         require_size(Image.new("RGB", size), 109)

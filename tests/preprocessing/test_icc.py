@@ -18,7 +18,11 @@ from tests.preprocessing.forged import (
 )
 
 # Adobe RGB (1998): X, Y, Z of its primaries for a D50 white (Lindbloom), and its exponent of 563/256.
-ADOBE_PRIMARIES = ((0.6097559, 0.3111242, 0.0194811), (0.2052401, 0.6256560, 0.0608902), (0.1492240, 0.0632197, 0.7448387))
+ADOBE_PRIMARIES = (
+    (0.6097559, 0.3111242, 0.0194811),
+    (0.2052401, 0.6256560, 0.0608902),
+    (0.1492240, 0.0632197, 0.7448387),
+)
 COLOURS = [(0, 0, 0), (255, 255, 255), (200, 100, 50), (100, 150, 120), (17, 34, 51), (128, 128, 128)]
 
 
@@ -118,7 +122,7 @@ def test_grey_follows_a_grey_profile_and_the_curve_of_a_coloured_one():
 def test_inks_look_as_their_profile_says():
     """Cyan of this printer is a middle grey, L* 50, which is 119 in sRGB; the plain formula has it at (0, 255, 255)."""
     inks = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 0, 0, 255)]
-    profile = cmyk_profile(lambda cyan, magenta, yellow, black: 0 if black else 50 if cyan else 100)
+    profile = cmyk_profile(lambda *inks: 0 if inks[3] else 50 if inks[0] else 100)
     found = shown(pixels(inks, "CMYK"), profile)
     assert np.abs(found - np.array([255, 119, 0])[:, None]).max() <= 2, found
     assert shown(pixels(inks, "CMYK"), None).tolist() == [[255, 255, 255], [0, 255, 255], [0, 0, 0]]

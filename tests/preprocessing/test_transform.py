@@ -49,7 +49,9 @@ def test_what_shows_where_an_image_is_transparent_can_be_set(encode: Encode):
     clear = encode("PNG", Image.new("RGBA", (4, 4), (9, 9, 9, 0)))
     for background in ((255, 255, 255), (10, 20, 30)):
         flat = np.full((4, 4, 3), background, np.uint8)
-        torch.testing.assert_close(preprocess(clear, 8, rules=PixelRules(background)), preprocess(flat, 8), rtol=0, atol=0)
+        torch.testing.assert_close(
+            preprocess(clear, 8, rules=PixelRules(background)), preprocess(flat, 8), rtol=0, atol=0
+        )
 
 
 def test_bytes_path_pillow_image_and_array_give_equal_results(encode: Encode, pixels_HWC: np.ndarray, tmp_path: Path):
