@@ -3,7 +3,9 @@
 PipelineError                the base of all; `exit_code` is what a job ends with
 ├── ConfigError              64  mend the command or the configuration
 │   ├── CheckpointError      64  another checkpoint, or another model
-│   └── SourceError          64  another source, or its missing files
+│   ├── SourceError          64  another source, or its missing files
+│   └── UriError             64  another URI: of a scheme that is read, below a root that is allowed
+│       └── BadKeyError      64  another name for the file or object
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
@@ -21,11 +23,24 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 from collections.abc import Callable
 from functools import partial
 
+from pipeline.redaction import shown
+
 
 class PipelineError(Exception):
-    """Base of every error this package raises on purpose; the message says what to do."""
+    """Base of every error this package raises on purpose; the message says what to do.
+
+    Args:
+        lines: of the message, which may repeat whatever anybody said: what is secret in it does not get in, and a name
+            with a line end in it stays within its line.
+    """
 
     exit_code = 70
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(shown, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(PipelineError):
@@ -40,6 +55,22 @@ class CheckpointError(ConfigError):
 
 class SourceError(ConfigError):
     """The source is not there or holds no images."""
+
+
+class UriError(ConfigError):
+    """A URI that is not read, or not from here; in a list it costs one image.
+
+    Attributes:
+        error_type: what its quarantine row says.
+    """
+
+    error_type = "UriNotAllowed"
+
+
+class BadKeyError(UriError):
+    """A name that no store has, or that would break whatever shows it."""
+
+    error_type = "BadKey"
 
 
 class SinkError(PipelineError):
@@ -98,9 +129,6 @@ class AuditFailedError(FeatureSetError):
 
 class ImageNotFoundError(FeatureSetError, KeyError):
     """The feature set has no image of that id."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ImageError(PipelineError):

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from pipeline.errors import ConfigError, ImageError
-from pipeline.execution.fetch import DecodeLimits, Listed, Ranges, readable
+from pipeline.execution.fetch import DecodeLimits
+from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
 from pipeline.preprocessing.isolation import IsolatedDecoder
@@ -81,7 +82,8 @@ class ExpandedSource:
     def __init__(
         self, source: Source, parting: "Tiles | Frames", *, limits: DecodeLimits, patience_s: float = PATIENCE_S
     ) -> None:
-        self._source, self._parting, self._limits, self._patience_s = source, parting, limits, patience_s
+        self._source, self._parting, self._limits = source, parting, limits
+        self._bytes = ImageBytes(patience_s, limits.file_bytes)
         own = [field for field in source.schema if field.name != PART.name]
         self.schema = pa.schema([*own, PART, *parting.fields])
 
@@ -139,9 +141,8 @@ class ExpandedSource:
 
     def _probed(self, ref: dict[str, Any], decoders: "SimpleQueue[IsolatedDecoder]") -> Any:
         columns = {name: ref[name] for name in ("image_id", "uri", "size_bytes", "version")}
-        listed = Listed(**columns, part=ref.get(PART.name), max_bytes=self._limits.file_bytes)
         try:
-            image = readable(listed, self._patience_s)
+            image = self._bytes.to_probe(Listed(**columns, part=ref.get(PART.name)))
             begun = image if isinstance(image, bytes) else _Begun(image)
             decoder = decoders.get()
             try:

@@ -43,7 +43,7 @@ def open_features(uri: str | os.PathLike[str], *, sealed_only: bool = False) -> 
     warning says how much of it is there. Its rows may go again, if it is abandoned.
 
     Args:
-        uri: a local path, or any URI that fsspec knows.
+        uri: a local path, `s3://`, `gs://` or `az://`.
         sealed_only: leave runs out that are not sealed.
 
     Raises:
@@ -218,7 +218,9 @@ class FeatureSet:
 
         A shard may also hold an image that a later run has embedded anew; `image_ids` has each image once.
         """
-        return [self._root.uri_of(name) for name in pc.unique(self._places["shard"]).to_pylist()]
+        names = pc.unique(self._places["shard"])
+        self._shards.require_known(names)
+        return [self._root.uri_of(name) for name in names.to_pylist()]
 
     @cached_property
     def removed(self) -> pa.Table:

@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = (
 
 
 class DirectorySource:
-    """The image files below a local folder or any URI that fsspec knows.
+    """The image files below a local folder or a prefix of a bucket.
 
     Args:
         uri: the folder.
