@@ -2,6 +2,7 @@
 # make test    everything that checks the code
 # make bench   us and our peers, side by side on this machine (a quarter of an hour): make bench ARGS_BENCH="--only encoder"
 # make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
+# make fuzz    a million spoiled images through the decoder (a quarter of an hour): make fuzz ARGS_FUZZ="--images 5000 --seed 7"
 # make lock    the lock files with hashes, from constraints.txt
 # make audit   known vulnerabilities of what they pin; fails on any, and where their data cannot be reached
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
 ARGS ?= $(SAMPLE)
 
-.PHONY: embed test bench chaos lint format pins lock audit clean
+.PHONY: embed test bench chaos fuzz lint format pins lock audit clean
 
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
@@ -22,6 +23,9 @@ test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp lint
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)
+
+fuzz: .venv/test.stamp
+	@$(BIN)/python -m tests.fuzz $(ARGS_FUZZ)
 
 bench: .venv/test.stamp .venv-peers/stamp
 	@PYTHONPATH=. $(BIN)/python benchmarks/bench.py $(ARGS_BENCH)

@@ -128,8 +128,10 @@ def _complaint(name: str, overrides: list[str], error: Exception) -> str:
     text = str(error)
     for override in overrides:
         group, _, choice = override.partition("=")
-        if group in _groups(name) and choice not in _choices(group):
-            return f"{override}: no such {group}; choices: {', '.join(_choices(group))}"
+        if group in _groups(name):
+            if choice not in _choices(group):
+                return f"{override}: no such {group}; choices: {', '.join(_choices(group))}"
+            continue
         field = group.lstrip("+~")
         if f"'{field}'" in text or f"override '{field}" in text:
             return f"{override}: there is no field {field}{_meant(name, field)}; --help shows the fields"
@@ -139,6 +141,8 @@ def _complaint(name: str, overrides: list[str], error: Exception) -> str:
 def _meant(name: str, field: str) -> str:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         known = _fields(OmegaConf.to_container(compose(name)))
+    if field in known:  # as the groups are chosen by default
+        return f" with this choice of {field.partition('.')[0]}"
     close = get_close_matches(field, [*known, *_groups(name)], n=1)
     return f"; did you mean {close[0]}" if close else ""
 

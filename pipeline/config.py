@@ -6,7 +6,16 @@ YAML becomes these dataclasses at the door; below it travel plain keyword argume
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
@@ -36,6 +45,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Level = Literal["counts", "sizes", "footers", "full"]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+ColourLevel = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -57,9 +67,32 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class PreprocessConfig:
-    """Side of the square input in pixels; None takes the model's own."""
+    """Side of the square input in pixels, None takes the model's own; and what shows where an image is transparent."""
 
     side_px: PositiveInt | None = None
+    background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class WholeConfig(PreprocessConfig):
+    """An image is a row; of one with several frames or pages the first is, or each."""
+
+    kind: Literal["whole"] = "whole"
+    frames: Literal["first", "all"] = "first"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TilesConfig(PreprocessConfig):
+    """A tile of an image is a row: a square of `tile_px` pixels that has `overlap_px` in common with its neighbours."""
+
+    kind: Literal["tiles"] = "tiles"
+    tile_px: Annotated[int, Field(ge=256, le=8192, strict=True)] = 1024
+    overlap_px: Annotated[int, Field(ge=0, strict=True)] = 128
+
+
+def _kind_of(values: Any) -> str:
+    """What an image becomes where nothing is said about it."""
+    return str(values.get("kind", "whole") if isinstance(values, Mapping) else values.kind)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -88,6 +121,8 @@ class ExecutionConfig:
     allow_unauthenticated_ray: bool = False
     decode_timeout_s: PositiveFloat = 60.0
     decode_memory_gib: PositiveFloat = 6.0
+    decode_max_megapixels: PositiveFloat = 64.0
+    decode_max_mib: PositiveFloat = 256.0
     patience_s: Annotated[float, Field(ge=0)] = 300.0
 
 
@@ -109,7 +144,9 @@ class JobConfig:
     sink: SinkConfig
     model: ModelConfig
     features: FeaturesConfig
-    preprocess: PreprocessConfig
+    preprocess: Annotated[
+        Annotated[WholeConfig, Tag("whole")] | Annotated[TilesConfig, Tag("tiles")], Discriminator(_kind_of)
+    ]
     execution: ExecutionConfig
     run: RunConfig = RunConfig()
 
@@ -198,6 +235,9 @@ def _with_places(config: J) -> J:
         _public(config.source.uri or "")
     except ValueError as error:
         raise ConfigError(f"source.uri={config.source.uri!r}: {error}") from None
+    tiles = config.preprocess
+    if isinstance(tiles, TilesConfig) and tiles.overlap_px > tiles.tile_px // 2:
+        raise ConfigError(f"preprocess.overlap_px={tiles.overlap_px} is more than half of tile_px={tiles.tile_px}")
     if not config.model.checkpoint:
         raise ConfigError(
             "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "
@@ -208,7 +248,7 @@ def _with_places(config: J) -> J:
 
 def _complaint(item: Any) -> str:
     place = [str(part) for part in item["loc"]]
-    if len(place) > 2 and place[0] == "source":  # pydantic puts the kind of source in between
+    if len(place) > 2 and place[0] in ("source", "preprocess"):  # pydantic puts the kind in between
         del place[1]
     field = ".".join(place)
     if item["type"] == "missing":

@@ -13,7 +13,7 @@ HANG = b"POISON:hang"  # never returns, and never lets another Python thread run
 EAT = b"POISON:eat"  # takes memory until there is none, to the last bytes
 EAT_IN_CPP = b"POISON:bad_alloc"  # C++ cannot have what it wants, and nobody catches that
 LEAK = b"POISON:leak"  # a good image, of which 100 MB stay behind
-NO_PIXELS = b"POISON:no-pixels"  # gets through decoding, and then resizing fails: a fault that nobody has foreseen
+NO_COLOURS = b"POISON:no-colours"  # gets through decoding, and then resizing fails: a fault that nobody has foreseen
 CHATTER = b"POISON:chatter"  # a good image, about which ten million characters are printed
 
 SHAPE = (6, 8)  # height and width of those that are good in the end
@@ -44,7 +44,7 @@ def plugin_folder(folder: Path) -> Path:
 _PLUGIN = """
 import ctypes, os, pathlib, sys
 
-from PIL import Image, ImageFile
+from PIL import BmpImagePlugin, Image, ImageFile
 
 kept = []
 
@@ -89,7 +89,7 @@ DEEDS = {
     "eat": eat,
     "bad_alloc": bad_alloc,
     "leak": lambda: kept.append(b"x" * 10**8),
-    "no-pixels": lambda: None,
+    "no-colours": lambda: None,
     "chatter": chatter,
     "crash-once": lambda marker: once(marker, os.abort),
     "hang-once": lambda marker: once(marker, hang),
@@ -106,10 +106,21 @@ class PoisonImage(ImageFile.ImageFile):
 
     def load(self):
         DEEDS[self._deed](*self._arguments)
-        self._size = (0, 6) if self._deed == "no-pixels" else self._size
         self.im = Image.core.fill("RGB", self._size, (200, 100, 50))
         return None
 
+    @property
+    def __array_interface__(self):
+        if self._deed == "no-colours":
+            return {"version": 3, "shape": (6, 8), "typestr": "|u1", "data": bytes(48)}
+        return super().__array_interface__
 
-Image.register_open("POISON", PoisonImage, lambda head: head.startswith(b"POISON:"))
+
+# In place of a format that is allowed, for no other is opened.
+bitmap, is_bitmap = Image.OPEN["BMP"]
+Image.register_open(
+    "BMP",
+    lambda fp, name: (PoisonImage if fp.read(7) == b"POISON:" else bitmap)((fp.seek(0), fp)[1], name),
+    lambda head: head.startswith(b"POISON:") or is_bitmap(head),
+)
 """

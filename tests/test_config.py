@@ -52,6 +52,8 @@ def test_what_is_left_out_takes_its_default():
     assert (config.execution.precision, config.execution.device) == ("auto", "auto")
     assert config.execution.ray_logs is False
     assert (config.execution.decode_timeout_s, config.execution.decode_memory_gib) == (60.0, 6.0)
+    assert (config.execution.decode_max_megapixels, config.execution.decode_max_mib) == (64.0, 256.0)
+    assert config.preprocess.background == (255, 255, 255)
     assert config.execution.patience_s == 300.0
     assert (config.run.retry_quarantined, config.run.max_failed_share) == ("none", None)
 
@@ -92,6 +94,8 @@ def test_a_configuration_cannot_be_changed_afterwards():
         ("execution.ray_logs", "maybe", "valid boolean"),
         ("execution.decode_timeout_s", 0, "greater than 0"),
         ("execution.decode_memory_gib", -1, "greater than 0"),
+        ("execution.decode_max_megapixels", 0, "greater than 0"),
+        ("execution.decode_max_mib", -3, "greater than 0"),
         ("execution.patience_s", -0.5, "greater than or equal to 0"),
         ("execution.wrokers", 3, "unexpected"),
         ("run", {"retry_quarantined": "some"}, "'none', 'transient' or 'all'"),
@@ -118,6 +122,14 @@ def test_a_bad_field_gives_one_line_naming_field_and_value(field: str, value: An
 )
 def test_a_bad_item_of_a_list_is_named_with_its_place(field: str, value: Any, says: str):
     assert complaint(with_field(f"features.{field}", value)) == f"features.{says}"
+
+
+@pytest.mark.parametrize(
+    ("background", "says"),
+    [([1, 2, 256], ".2=256: input should be less than or equal to 255"), ([1, 2], ".2 is missing")],
+)
+def test_a_background_is_three_numbers_of_eight_bits(background: list[int], says: str):
+    assert complaint(with_field("preprocess.background", background)) == f"preprocess.background{says}"
 
 
 def test_every_bad_field_is_named_at_once():

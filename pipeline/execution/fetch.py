@@ -13,10 +13,12 @@ from pipeline.errors import ImageError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset import catalog
+from pipeline.featureset.part import Part
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.accounting import Made
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 from pipeline.storage.trouble import PATIENCE_S
@@ -25,10 +27,12 @@ from pipeline.storage.uri import redacted
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What decoding one image may take: seconds and bytes."""
+    """What decoding one image may take, what its file may have, and how its pixels are made."""
 
     timeout_s: float = 60.0
     memory_bytes: int = 6 * 2**30
+    file_bytes: int = 256 * 2**20
+    rules: PixelRules = USUAL
 
 
 class FetchAndDecode:
@@ -55,7 +59,7 @@ class FetchAndDecode:
     ) -> None:
         self._side_px, self._sink_uri, self._run = side_px, sink_uri, run
         self._limits, self._patience_s = limits, patience_s
-        self._bytes = ImageBytes(patience_s, roots=roots)
+        self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Reads and decodes the images of the unit in the block's one row."""
@@ -72,12 +76,19 @@ class FetchAndDecode:
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
+        unreadable: dict[str, ImageError] = {}
         for image, data in zip(listed, fetched, strict=True):
+            source: bytes | Ranges | ImageError = data
+            if image.is_windowed and not isinstance(data, ImageError):
+                ranges = Ranges(image, self._bytes, watch)
+                source = unreadable.get(ranges.key, ranges)
             try:
-                source = Ranges(image, self._bytes, watch) if image.is_windowed else data
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, redacted(image.uri), error))
+                # Each file that cannot be read costs a decoder, which was waiting for it; not each tile of it.
+                if isinstance(source, Ranges) and error.stage == "fetch" and Part.of(image.part).box is not None:
+                    unreadable[source.key] = error
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         made = Made(began, fetched_at, time.time())
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()
@@ -86,7 +97,9 @@ class FetchAndDecode:
 @cache
 def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
     """This process's decoder; Ray gives a process one unit after another."""
-    return IsolatedDecoder(side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes)
+    return IsolatedDecoder(
+        side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
+    )
 
 
 def _decode(

@@ -51,7 +51,12 @@ class Listed:
     def is_windowed(self) -> bool:
         """Whether it is a small part of what its bytes show, to be read where it is wanted."""
         part = Part.of(self.part)
-        return part.box is not None or part.video_frame is not None
+        return (part.box is not None or part.video_frame is not None) and self.has_size
+
+    @property
+    def has_size(self) -> bool:
+        """Whether it is known how many bytes it has; if not, it is read as a whole."""
+        return self.size_bytes > 0 or Part.of(self.part).bytes_at is not None
 
     @property
     def is_local(self) -> bool:
@@ -97,6 +102,17 @@ class ImageBytes:
                 _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
                 return fetched
             return self._blamed(listed, fetched, came)
+
+    def to_probe(self, image: Listed) -> "Ranges | bytes":
+        """What a decoder is given to look at an image: ranges of its bytes, or all where their number is not known.
+
+        Raises:
+            ImageError: it cannot be had.
+            StoreUnavailableError, AccessDeniedError: that is not the image's fault.
+        """
+        if image.has_size:
+            return Ranges(image, self, Stopwatch())
+        return _required(image, self.one(image, time.monotonic() + self.patience_s))
 
     def one(self, image: Listed, until: float, span: Span | None = None) -> bytes | ImageError:
         """The bytes of an image, or some of its file's.
@@ -178,12 +194,17 @@ class Ranges:
         span = (self._first + start, self._first + end)
         with self._watch.step("fetch"):
             data = self._reader.one(self._image, time.monotonic() + self._reader.patience_s, span)
-        if isinstance(data, bytes):
-            return data
-        if _is_trouble(data):
-            raise StoreUnavailableError(str(data))
-        _require_folder(self._image, data)
-        raise data
+        return _required(self._image, data)
+
+
+def _required(image: Listed, data: bytes | ImageError) -> bytes:
+    """The bytes of an image; raises what is in their place, or that it is not the image's fault."""
+    if isinstance(data, bytes):
+        return data
+    if _is_trouble(data):
+        raise StoreUnavailableError(str(data))
+    _require_folder(image, data)
+    raise data
 
 
 def _class_of(error: OSError, image: Listed) -> str:

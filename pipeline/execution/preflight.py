@@ -1,8 +1,10 @@
 """What can be found wrong with a command before torch and ray are loaded, which takes seconds."""
 
 from dataclasses import asdict
+from importlib.util import find_spec
 
 from pipeline.config import JobConfig
+from pipeline.errors import ConfigError
 from pipeline.featureset import catalog
 from pipeline.sources.opening import open_source
 from pipeline.storage.folder import Folder
@@ -12,9 +14,11 @@ def check_places(config: JobConfig) -> None:
     """Looks whether the source is there and a new feature set could be written where it is to go.
 
     Raises:
-        ConfigError: the source is not there, or the sink is of a kind that cannot be written.
+        ConfigError: the source is not there, the sink is of a kind that cannot be written, or a package is missing.
         SinkError, AccessDeniedError: the sink cannot be written.
     """
+    if config.preprocess.kind == "tiles" and find_spec("pyvips") is None:
+        raise ConfigError("preprocess=tiles needs libvips: pip install 'sam2-embed[tiles]'")
     patience_s = config.execution.patience_s
     root = Folder(config.sink.uri, patience_s)
     open_source(**asdict(config.source), patience_s=patience_s)

@@ -17,11 +17,11 @@ from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
 from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
-from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
+from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
 from pipeline.execution.resources import Placement, place_encoders
-from pipeline.execution.task import Task
+from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
 from pipeline.featureset import catalog, paths
@@ -93,6 +93,7 @@ class _Work:
     def __init__(self, task: Task, run: RunRecord, *, config: JobConfig, placement: Placement) -> None:
         self._task, self._run, self._placement = task, run, placement
         self._execution: ExecutionConfig = config.execution
+        self._limits = decode_limits(config)
         self._max_failed_share, self._audit_images = config.run.max_failed_share, config.run.audit_images
         committed = catalog.committed_units(task.root, run.run)
         self._units = remaining_units(run, committed)
@@ -160,7 +161,7 @@ class _Work:
                 side_px=task.side_px,
                 sink_uri=root.uri,
                 run=self._run.run,
-                limits=DecodeLimits(execution.decode_timeout_s, int(execution.decode_memory_gib * 2**30)),
+                limits=self._limits,
                 patience_s=execution.patience_s,
             ),
             encode={

@@ -9,9 +9,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pipeline.config import FeaturesConfig, JobConfig
+from pipeline.config import FeaturesConfig, JobConfig, TilesConfig, WholeConfig
 from pipeline.errors import SourceError
 from pipeline.execution.comparison import Comparison
+from pipeline.execution.expanding import ExpandedSource, Frames, Tiles
+from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.plan import cut_units, images_per_unit
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
@@ -26,6 +28,7 @@ from pipeline.model.build import (
 )
 from pipeline.model.outputs import FeatureChoice, map_specs, position_encodings
 from pipeline.model.weights import Weights, local_copy, resolve_weights
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.transform import DESCRIPTION
 from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
@@ -56,9 +59,12 @@ class Task:
         """
         patience_s = config.execution.patience_s
         root = Folder(config.sink.uri, patience_s)
-        source = open_source(**asdict(config.source), patience_s=patience_s)
+        listed = open_source(**asdict(config.source), patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
+        parting = _parting(config.preprocess, side_px)
+        limits = decode_limits(config)
+        source = ExpandedSource(listed, parting, limits=limits, patience_s=patience_s) if parting else listed
         choice = _choice(config.features)
         maps = map_specs(encoder.tree, side_px, choice)
         weights = resolve_weights(config.model.checkpoint, encoder.name)
@@ -68,7 +74,7 @@ class Task:
 
     def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
         """Everything that can change a number; what `auto` meant when the set was made stays what it means."""
-        precision = config.execution.precision
+        precision, background = config.execution.precision, config.preprocess.background
         standing = catalog.feature_set_record(self.root)
         if precision == "auto" and standing is not None:
             precision = standing.settings["precision"]
@@ -76,7 +82,12 @@ class Task:
             "code_version": CODE_VERSION,
             "encoder": self.encoder.tree,
             "weights": self.weights.identity,
-            "preprocessing": {**DESCRIPTION, "side_px": self.side_px},
+            "preprocessing": {
+                **DESCRIPTION,
+                "background": list(background),
+                "side_px": self.side_px,
+                **_parted(config.preprocess),
+            },
             "features": config.features.kind,
             "storage_dtype": dtypes[0] if len(dtypes := config.features.storage_dtype) == 1 else list(dtypes),
             **{name: value for name, value in _extras(self.choice).items() if value},
@@ -183,3 +194,28 @@ def _extras(choice: FeatureChoice) -> dict[str, Any]:
         "grid": choice.grid,
         "pooling": choice.pooling if choice.pooling != "mean" else None,
     }
+
+
+def _parting(preprocess: WholeConfig | TilesConfig, side_px: int) -> Tiles | Frames | None:
+    """How images become several rows; None where they do not."""
+    if isinstance(preprocess, TilesConfig):
+        return Tiles(tile_px=preprocess.tile_px, overlap_px=preprocess.overlap_px, side_px=side_px)
+    return Frames() if preprocess.frames == "all" else None
+
+
+def _parted(preprocess: WholeConfig | TilesConfig) -> dict[str, Any]:
+    """What that means for the settings of a set; nothing in sets of whole images, as they always were."""
+    if isinstance(preprocess, TilesConfig):
+        return {"tiles": {"tile_px": preprocess.tile_px, "overlap_px": preprocess.overlap_px}}
+    return {"frames": "all"} if preprocess.frames == "all" else {}
+
+
+def decode_limits(config: JobConfig) -> DecodeLimits:
+    """What one image may take, and how its pixels are made."""
+    execution = config.execution
+    return DecodeLimits(
+        timeout_s=execution.decode_timeout_s,
+        memory_bytes=int(execution.decode_memory_gib * 2**30),
+        file_bytes=int(execution.decode_max_mib * 2**20),
+        rules=PixelRules(config.preprocess.background, int(execution.decode_max_megapixels * 1e6)),
+    )

@@ -20,6 +20,7 @@ from pipeline.exports.local_output import local_path, replacing
 from pipeline.exports.sheet import NUM_COLUMNS, Tile, write_sheet
 from pipeline.exports.vectors import PooledVectors
 from pipeline.exports.visible import VisibleRows
+from pipeline.featureset.schema import PART
 from pipeline.redaction import shown
 
 _ROWS_AT_ONCE = 4096
@@ -31,6 +32,7 @@ GROUPS = [
     pa.field("image_id", pa.string(), nullable=False),
     pa.field("uri", pa.string(), nullable=False),
     pa.field("similarity", pa.float32(), nullable=False, metadata={"meaning": "cosine, to the group's first image"}),
+    PART,
 ]
 
 
@@ -73,7 +75,7 @@ class Duplicates:
         tiles: list[Tile | None] = []
         for rows in self._largest():
             shown = rows.slice(0, NUM_COLUMNS).to_pylist()
-            tiles += [Tile(row["uri"], _caption(row, rows.num_rows)) for row in shown]
+            tiles += [Tile(row["uri"], _caption(row, rows.num_rows), part=row[PART.name]) for row in shown]
             tiles += [None] * (NUM_COLUMNS - len(shown))
         title = self.warning if tiles else f"no two images have a similarity from {self.min_similarity:g}"
         write_sheet(path, tiles or [None] * NUM_COLUMNS, title=title)
@@ -124,7 +126,7 @@ def _table(rows: VisibleRows, lists: Lists, groups: np.ndarray) -> pa.Table:
     members = np.flatnonzero(groups >= 0)
     order = np.argsort(groups[members], kind="stable")
     names, first = [], 0
-    for batch in rows.batches(["image_id", "uri"]):
+    for batch in rows.batches(["image_id", "uri", PART.name]):
         names.append(batch.filter(pa.array(groups[first : first + batch.num_rows] >= 0)))
         first += batch.num_rows
     named = pa.Table.from_batches(names).take(pa.array(order))
@@ -134,6 +136,7 @@ def _table(rows: VisibleRows, lists: Lists, groups: np.ndarray) -> pa.Table:
         named["image_id"],
         named["uri"],
         pa.array(_to_first(lists, ordered, groups[ordered])),
+        named[PART.name],
     ]
     weights = rows.record.settings["weights"]
     metadata = {"sam2_embed.weights": json.dumps(weights), "sam2_embed.fingerprint": rows.record.fingerprint}

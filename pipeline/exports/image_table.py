@@ -1,4 +1,4 @@
-"""The images of an index, in the order of their vectors: id, URI and original size, read by row."""
+"""The images of an index, in the order of their vectors: id, URI, original size and part, read by row."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -11,25 +11,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ImageNotFoundError
-from pipeline.featureset.schema import IMAGE_FIELDS
+from pipeline.featureset.schema import IMAGE_FIELDS, PART
 
-COLUMNS = [field.name for field in IMAGE_FIELDS]
+_SCHEMA = pa.schema([*IMAGE_FIELDS, PART])
+COLUMNS = _SCHEMA.names
 _ROWS_PER_GROUP = 16_384
 _MAX_COMPARED = 100_000
 
 
 class IndexedImage(NamedTuple):
-    """One image; height and width of the original in pixels."""
+    """One image; height and width of the original in pixels, and which part of its file it is."""
 
     image_id: str
     uri: str
     height: int
     width: int
+    part: str | None = None
 
 
 def write_images(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     """Writes the table from batches of `COLUMNS`."""
-    with pq.ParquetWriter(path, pa.schema(IMAGE_FIELDS), compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         waiting: list[pa.RecordBatch] = []
         for batch in batches:
             waiting.append(batch)
@@ -37,7 +39,7 @@ def write_images(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
                 table = pa.Table.from_batches(waiting)
                 writer.write_table(table.slice(0, _ROWS_PER_GROUP), row_group_size=_ROWS_PER_GROUP)
                 waiting = table.slice(_ROWS_PER_GROUP).to_batches()
-        writer.write_table(pa.Table.from_batches(waiting, pa.schema(IMAGE_FIELDS)), row_group_size=_ROWS_PER_GROUP)
+        writer.write_table(pa.Table.from_batches(waiting, _SCHEMA), row_group_size=_ROWS_PER_GROUP)
 
 
 class ImageTable:
@@ -79,11 +81,11 @@ class ImageTable:
         """The images in these rows, in that order; reads the parts that hold them and no others."""
         found: dict[int, IndexedImage] = {}
         for group in np.unique(rows // _ROWS_PER_GROUP).tolist():
-            table = self._file.read_row_group(group, COLUMNS)
+            table = self._file.read_row_group(group, COLUMNS)  # without part, in an index from before there were any
             wanted = np.unique(rows[rows // _ROWS_PER_GROUP == group])
             taken = table.take(pa.array(wanted - group * _ROWS_PER_GROUP)).to_pylist()
             for row, image in zip(wanted.tolist(), taken, strict=True):
-                found[row] = IndexedImage(*(image[name] for name in COLUMNS))
+                found[row] = IndexedImage(*(image.get(name) for name in COLUMNS))
         return [found[row] for row in rows.tolist()]
 
     def _some_ids(self) -> list[str]:

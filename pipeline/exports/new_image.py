@@ -12,6 +12,7 @@ from pipeline.model.build import assemble_encoder
 from pipeline.model.outputs import pool
 from pipeline.model.published import PUBLISHED
 from pipeline.model.weights import Weights, resolve_weights
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.transform import DESCRIPTION, preprocess
 
 
@@ -29,8 +30,8 @@ def encode_image(data: bytes, settings: dict[str, Any], checkpoint: str | None =
         FeatureSetError: this version does not make the numbers that the set holds.
     """
     weights = weights_of(settings, checkpoint)
-    side_px = _side_px(settings)
-    pixels = preprocess(data, side_px)
+    side_px, rules = _preprocessing(settings)
+    pixels = preprocess(data, side_px, rules=rules)
     encoder = assemble_encoder(settings["encoder"], weights, device="auto", precision=settings["precision"])
     with torch.inference_mode():
         device = next(encoder.parameters()).device
@@ -62,14 +63,16 @@ def weights_of(settings: dict[str, Any], checkpoint: str | None) -> Weights:
     return weights
 
 
-def _side_px(settings: dict[str, Any]) -> int:
-    described = {key: value for key, value in settings["preprocessing"].items() if key != "side_px"}
-    if described != DESCRIPTION or settings["code_version"] != CODE_VERSION:
+def _preprocessing(settings: dict[str, Any]) -> tuple[int, PixelRules]:
+    """The side of the square and the rules that a set's pixels were made with."""
+    described = {key: value for key, value in settings["preprocessing"].items() if key not in ("frames", "tiles")}
+    side_px, background = described.pop("side_px"), described.get("background", DESCRIPTION["background"])
+    if described != {**DESCRIPTION, "background": background} or settings["code_version"] != CODE_VERSION:
         raise FeatureSetError(
             "the features were made by another version of this code, whose numbers this one does not make; "
             "search with that version, or embed the images again"
         )
-    return int(settings["preprocessing"]["side_px"])
+    return int(side_px), PixelRules(background=tuple(background))
 
 
 def _or_published(sha256: str) -> str:

@@ -49,7 +49,10 @@ class Found:
         Raises:
             SinkError, AccessDeniedError: it cannot be written.
         """
-        hits = [Tile(hit.image.uri, (f"{hit.similarity:.4f}", hit.image.image_id), hit.box) for hit in self.hits]
+        hits = [
+            Tile(hit.image.uri, (f"{hit.similarity:.4f}", hit.image.image_id), hit.box, hit.image.part)
+            for hit in self.hits
+        ]
         write_sheet(path, [self.query, *hits], title=self.warning)
 
 
@@ -67,7 +70,8 @@ def search_by_id(index: VectorIndex, image_id: str, k: int) -> Found:
     check_current(index.record)
     row = index.images.find(image_id)
     hits = index.nearest(index.vectors_of(row)[0], k, leave_out=row)
-    return _found(index, hits, Tile(index.image(row).uri, ("query", image_id)))
+    image = index.image(row)
+    return _found(index, hits, Tile(image.uri, ("query", image_id), part=image.part))
 
 
 def search_by_region(index: VectorIndex, image_id: str, k: int, *, region: Sequence[float]) -> Found:
@@ -90,7 +94,7 @@ def search_by_region(index: VectorIndex, image_id: str, k: int, *, region: Seque
     row = index.images.find(image_id)
     image = index.image(row)
     hits = index.nearest(region_vector(index.vectors_of(row), part), k, leave_out=row)
-    query = Tile(image.uri, ("query", image_id), region_box(part, (image.height, image.width)))
+    query = Tile(image.uri, ("query", image_id), region_box(part, (image.height, image.width)), image.part)
     return _found(index, hits, query)
 
 

@@ -12,12 +12,12 @@ from pipeline.errors import ConfigError, ImageError, StoreUnavailableError
 from pipeline.exports.local_output import replacing
 from pipeline.exports.mask_decoder import MaskDecoder, Point
 from pipeline.exports.new_image import weights_of
+from pipeline.exports.picture import picture
+from pipeline.featureset.schema import PART
 from pipeline.model.weights import local_copy
-from pipeline.preprocessing.decode import decode
 from pipeline.readers.feature_set import open_features
 from pipeline.readers.row import FeatureRow
 from pipeline.redaction import shown
-from pipeline.storage.reading import read_uri
 
 _MASK_COLOUR, _ON, _BESIDE = (30, 144, 255), (40, 200, 60), (220, 30, 30)
 _GREY = 128
@@ -95,7 +95,7 @@ def segment(
 
 
 def _overlay(row: FeatureRow, mask: np.ndarray, *, points: Sequence[Point], background: Sequence[Point]) -> Image.Image:
-    """The image, grey where it cannot be read any more, with the mask in colour and the points as dots."""
+    """The image, grey where it cannot be read any more or is a tile, with the mask in colour and the points as dots."""
     pixels = _pixels(row).astype(np.float32)
     pixels[mask] = 0.5 * pixels[mask] + 0.5 * np.array(_MASK_COLOUR, np.float32)
     picture = Image.fromarray(pixels.astype(np.uint8))
@@ -109,7 +109,7 @@ def _overlay(row: FeatureRow, mask: np.ndarray, *, points: Sequence[Point], back
 
 def _pixels(row: FeatureRow) -> np.ndarray:
     try:
-        pixels = decode(read_uri(row.uri))
+        pixels = picture(row.uri, row.extra.get(PART.name))
     except (OSError, ImageError, StoreUnavailableError):
         pixels = None
     if pixels is None or pixels.shape[:2] != row.original_size:

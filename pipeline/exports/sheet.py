@@ -8,9 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import ImageError, StoreUnavailableError
 from pipeline.exports.local_output import replacing
-from pipeline.preprocessing.decode import decode
+from pipeline.exports.picture import picture
 from pipeline.redaction import shown
-from pipeline.storage.reading import read_uri
 
 Box = tuple[int, int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -24,11 +23,12 @@ _GREY, _BLACK, _RED, _WHITE = (160, 160, 160), (20, 20, 20), (220, 30, 30), (255
 
 @dataclass(frozen=True)
 class Tile:
-    """An image by its URI, two lines of caption, and a box to draw, in pixels of the original."""
+    """An image by its URI and part, two lines of caption, and a box to draw, in pixels of the original."""
 
     uri: str
     caption: tuple[str, str]
     box: Box | None = None
+    part: str | None = None
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile | None], *, title: str | None = None) -> None:
@@ -78,9 +78,10 @@ def _drawn(tiles: Sequence[Tile | None], title: str | None) -> Image.Image:
 def _thumbnail(tile: Tile) -> Image.Image:
     """A square with the whole image in its middle."""
     try:
-        image = Image.fromarray(decode(read_uri(tile.uri)))
-    except (OSError, ImageError, StoreUnavailableError):
-        return _unreadable()
+        image = Image.fromarray(picture(tile.uri, tile.part))
+    except (OSError, ImageError, StoreUnavailableError) as error:
+        is_there = isinstance(error, ImageError) and error.error_type == "NotDrawn"
+        return _grey("parts of this kind\nare not drawn" if is_there else "this image cannot\nbe read any more")
     square = Image.new("RGB", (TILE_PX, TILE_PX), _WHITE)
     scale = TILE_PX / max(image.size)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
@@ -93,9 +94,8 @@ def _thumbnail(tile: Tile) -> Image.Image:
     return square
 
 
-def _unreadable() -> Image.Image:
+def _grey(words: str) -> Image.Image:
     tile = Image.new("RGB", (TILE_PX, TILE_PX), _GREY)
-    words = "this image cannot\nbe read any more"
     ImageDraw.Draw(tile).multiline_text((TILE_PX // 2, TILE_PX // 2), words, _BLACK, anchor="mm", align="center")
     return tile
 

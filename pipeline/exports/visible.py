@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset import catalog
+from pipeline.featureset.schema import PART
 from pipeline.readers.feature_set import FeatureSet
 from pipeline.readers.run_contents import SealedRun
 from pipeline.readers.visibility import last_rows
@@ -45,7 +46,7 @@ class VisibleRows:
         return FeatureSet(self.root, self.record, [SealedRun(self.root, manifest) for manifest in self._manifests])
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Those columns of the rows that count; each call reads the index anew.
+        """Those columns of the rows that count; each call reads the index anew. A run without `part` has nulls.
 
         Raises:
             FeatureSetError: a table is missing or damaged.
@@ -55,7 +56,13 @@ class VisibleRows:
                 first = 0
                 for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
                     low, high = np.searchsorted(kept, [first, first + batch.num_rows])
-                    whole = batch.select(columns)
+                    whole = _with_part(batch).select(columns)
                     if high > low:
                         yield whole if high - low == batch.num_rows else whole.take(pa.array(kept[low:high] - first))
                     first += batch.num_rows
+
+
+def _with_part(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if PART.name in batch.schema.names:
+        return batch
+    return batch.append_column(PART, pa.nulls(batch.num_rows, PART.type))

@@ -51,6 +51,24 @@ PART = pa.field(
     pa.string(),
     metadata={"meaning": "which part of the object at uri the image is; null: all of it"},
 )
+# Of tiles of large images, in the plan and in the index: null of what is none.
+TILES = pa.schema(
+    [
+        *(
+            pa.field(name, pa.int32(), metadata={"unit": "pixels", "meaning": meaning})
+            for name, meaning in (
+                ("box_left", "of the tile in its upright image"),
+                ("box_top", "of the tile in its upright image"),
+                ("box_width", "of the tile"),
+                ("box_height", "of the tile"),
+                ("image_height", "of the image that the tile is of"),
+                ("image_width", "of the image that the tile is of"),
+            )
+        ),
+        pa.field("scale_y", pa.float64(), metadata={"meaning": "rows of the encoder's input to a row of the image"}),
+        pa.field("scale_x", pa.float64(), metadata={"meaning": "columns of the encoder's input to one of the image"}),
+    ]
+)
 INDEX = pa.schema(
     [
         *IMAGE_FIELDS,

@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.errors import ImageError
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.served_file import ServedFile
 
 # How Python, torch, C++ and Pillow say that memory could not be had.
@@ -29,27 +30,31 @@ _TEXT_CHARACTERS = 8_000  # of a message; even with every character escaped, a p
 _PR_SET_PDEATHSIG = 1
 
 
-def main(*, side_px: int, memory_bytes: int) -> None:
+def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
     """Answers requests until the other end of the socket is closed.
 
     Args:
         side_px: side of the square that images are resized to, in pixels.
         memory_bytes: how much more than after its imports the process may take.
+        rules: the fields of `PixelRules`, as JSON has them.
     """
     _prepare_for_the_worst()
     parent = _take_stdin()
     import torch
 
     from pipeline.preprocessing import decoder_requests  # noqa: F401  so that its cost is paid, and counted, here
+    from pipeline.preprocessing.formats import limit_process
 
     torch.set_num_threads(1)
+    pixel_rules = PixelRules(**{**rules, "background": tuple(rules["background"])})
+    limit_process(pixel_rules.max_pixels)
     allowed_bytes = _address_space_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (allowed_bytes, allowed_bytes))
     _say(parent, kind="ready")
     served = _Served(parent)
     while (request := _next_request(parent)) is not None:
         _say(parent, kind="begun")
-        _say(parent, **_answer(request, served, side_px))
+        _say(parent, **_answer(request, served, side_px=side_px, rules=pixel_rules))
         # What an image has left behind ends with the process, before it is missed by another.
         if _address_space_bytes() > allowed_bytes - memory_bytes * 3 // 4:
             return
@@ -118,14 +123,15 @@ class _Served:
         return os.pread(self._handle, int(json.loads(packet)["size_bytes"]), 0)
 
 
-def _answer(request: dict[str, Any], served: _Served, side_px: int) -> dict[str, Any]:
+def _answer(request: dict[str, Any], served: _Served, *, side_px: int, rules: PixelRules) -> dict[str, Any]:
     try:
         source = served.file(request) if "key" in request else _bytes(request["encoded"])
         if "probe" in request:
-            return {"kind": "probed", "size_bytes": _probe(source, request)}
-        return {"kind": "decoded", **_decoded(source, request, side_px)}
+            return {"kind": "probed", "size_bytes": _probe(source, request, rules)}
+        return {"kind": "decoded", **_decoded(source, request, side_px=side_px, rules=rules)}
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        served.forget()
+        if not isinstance(error, ImageError):  # of an image that is damaged somewhere, other parts can be had
+            served.forget()
         for each in _chain(error):  # first of all, let go of what the failed step held
             traceback.clear_frames(each.__traceback__)
         return _told(error)
@@ -140,10 +146,12 @@ def _bytes(handle: int) -> bytes:
         return encoded.read()
 
 
-def _decoded(source: bytes | ServedFile, request: dict[str, Any], side_px: int) -> dict[str, Any]:
+def _decoded(
+    source: bytes | ServedFile, request: dict[str, Any], *, side_px: int, rules: PixelRules
+) -> dict[str, Any]:
     from pipeline.preprocessing.decoder_requests import prepare
 
-    prepared = prepare(source, Part.of(request["part"]), side_px)
+    prepared = prepare(source, Part.of(request["part"]), side_px=side_px, rules=rules)
     # Faster than into a mapping of the memory, whose pages would have to be found one by one.
     if os.pwrite(request["pixels"], prepared.pixels_CHW.data, request["offset_bytes"]) < prepared.pixels_CHW.nbytes:
         raise MemoryError("no room for the pixels in shared memory")
@@ -151,11 +159,11 @@ def _decoded(source: bytes | ServedFile, request: dict[str, Any], side_px: int) 
     return {"height": height, "width": width, "seconds": prepared.seconds}
 
 
-def _probe(source: bytes | ServedFile, request: dict[str, Any]) -> int:
+def _probe(source: bytes | ServedFile, request: dict[str, Any], rules: PixelRules) -> int:
     """Writes what was found where pixels would go, for a packet may not hold it; gives its length."""
     from pipeline.preprocessing.decoder_requests import probe
 
-    return os.pwrite(request["pixels"], json.dumps(probe(source, request["probe"])).encode(), 0)
+    return os.pwrite(request["pixels"], json.dumps(probe(source, request["probe"], rules)).encode(), 0)
 
 
 def _told(error: Exception) -> dict[str, Any]:

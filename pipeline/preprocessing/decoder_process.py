@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
 from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import BLOCK_BYTES, RangeReader
 
 _START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
@@ -58,13 +59,14 @@ class DecoderProcess:
     Args:
         side_px: side of the square that images are resized to, in pixels.
         memory_bytes: what decoding one image may take.
+        rules: what the run chose of how pixels are made.
     """
 
-    def __init__(self, *, side_px: int, memory_bytes: int) -> None:
+    def __init__(self, *, side_px: int, memory_bytes: int, rules: PixelRules = USUAL) -> None:
         self._memory_bytes = memory_bytes
         self._is_ready = False
         self._channel = Channel()
-        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes}
+        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes, "rules": asdict(rules)}
         try:
             self._popen = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", _START, json.dumps(told)],

@@ -2,14 +2,18 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.featureset.part import Part
-from pipeline.preprocessing.decode import decode
-from pipeline.preprocessing.served_file import ServedFile
+from pipeline.preprocessing.decode import decode, num_frames
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
+from pipeline.preprocessing.served_file import ServedFile, served_bytes
 from pipeline.preprocessing.transform import normalise
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.large_image import LargeImage
 
 Source = bytes | ServedFile
 
@@ -23,14 +27,14 @@ class Prepared:
     seconds: dict[str, float]
 
 
-def prepare(source: Source, part: Part, side_px: int) -> Prepared:
+def prepare(source: Source, part: Part, *, side_px: int, rules: PixelRules = USUAL) -> Prepared:
     """Decodes and resizes the part of an image.
 
     Raises:
         ImageError: it cannot be decoded.
     """
     began = time.perf_counter()
-    pixels_HWC = pixels_of(source, part)
+    pixels_HWC = pixels_of(source, part, rules)
     decoded = time.perf_counter()
     pixels_CHW = normalise(pixels_HWC, side_px).numpy()
     seconds = {"decode": decoded - began, "resize": time.perf_counter() - decoded}
@@ -38,13 +42,15 @@ def prepare(source: Source, part: Part, side_px: int) -> Prepared:
     return Prepared(pixels_CHW, (height, width), seconds)
 
 
-def pixels_of(source: Source, part: Part) -> np.ndarray:  # noqa: ARG001  parts come next
+def pixels_of(source: Source, part: Part, rules: PixelRules) -> np.ndarray:
     """The (height, width, 3) uint8 pixels of the part.
 
     Raises:
         ImageError: they cannot be decoded.
     """
-    return decode(bytes_of(source))
+    if part.box is not None:
+        return _large_image(source, rules).window(part.box)
+    return decode(bytes_of(source), frame=part.page or 0, rules=rules)
 
 
 def bytes_of(source: Source) -> bytes:
@@ -55,10 +61,42 @@ def bytes_of(source: Source) -> bytes:
     return source.read()
 
 
-def probe(source: Source, kind: str) -> Any:
+def probe(source: Source, kind: str, rules: PixelRules) -> Any:
     """What parts an image has, in plain values.
+
+    Args:
+        source: the image.
+        kind: `size` (a mapping of height and width in pixels of the upright image, and orientation, by EXIF, of the
+            stored one; read from the header) or `frames` (how many there are).
+        rules: what the run chose of how pixels are made.
 
     Raises:
         ImageError: it cannot be told.
     """
-    raise NotImplementedError(f"{kind} of {type(source).__name__}")
+    if kind == "frames":
+        return _num_frames(source)
+    image = _large_image(source, rules)
+    image.try_out()
+    return {"height": image.size[0], "width": image.size[1], "orientation": image.orientation}
+
+
+def _large_image(source: Source, rules: PixelRules) -> "LargeImage":
+    """The image, opened once for all its boxes that are asked for one after the other."""
+    from pipeline.preprocessing.large_image import LargeImage  # libvips comes with an extra
+
+    if isinstance(source, bytes):
+        return LargeImage(served_bytes(source), rules)
+    if not isinstance(source.opened, LargeImage):
+        source.opened = LargeImage(source, rules)
+    return source.opened
+
+
+def _num_frames(source: Source) -> int:
+    """Of a JPEG, as most images are, only the first bytes are read."""
+    head = source[:3] if isinstance(source, bytes) else _head(source)
+    return 1 if head == b"\xff\xd8\xff" else num_frames(bytes_of(source))
+
+
+def _head(source: ServedFile) -> bytes:
+    source.seek(0)
+    return source.read(3)

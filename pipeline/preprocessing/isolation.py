@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_process import Decoded, DecoderLostError, DecoderProcess, NotBegunError
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import RangeReader
 from pipeline.preprocessing.shared_memory import PixelMemory, PixelSlots, file_of
 
@@ -34,11 +35,19 @@ class IsolatedDecoder:
     Args:
         side_px: side of the square that images are resized to, in pixels.
         timeout_s: how long one image may take.
-        memory_bytes: how much memory one image may take; the largest that Pillow admits (179 megapixels) takes 3.5 GB.
+        memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.4 GB.
+        rules: what the run chose of how pixels are made.
     """
 
-    def __init__(self, *, side_px: int, timeout_s: float = 60.0, memory_bytes: int = 6 * 2**30) -> None:
-        self._side_px = side_px
+    def __init__(
+        self,
+        *,
+        side_px: int,
+        timeout_s: float = 60.0,
+        memory_bytes: int = 6 * 2**30,
+        rules: PixelRules = USUAL,
+    ) -> None:
+        self._side_px, self._rules = side_px, rules
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._memory = PixelMemory(side_px)
@@ -131,7 +140,7 @@ class IsolatedDecoder:
         self._process = self._start()
 
     def _start(self) -> DecoderProcess:
-        return DecoderProcess(side_px=self._side_px, memory_bytes=self._memory_bytes)
+        return DecoderProcess(side_px=self._side_px, memory_bytes=self._memory_bytes, rules=self._rules)
 
 
 def _blame(first: DecoderLostError, second: DecoderLostError) -> ImageError:

@@ -92,3 +92,8 @@ class ServedFile(io.RawIOBase):
         if len(self._blocks) > _KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         return data
+
+
+def served_bytes(data: bytes) -> ServedFile:
+    """Bytes that are here already, as such a file."""
+    return ServedFile("", len(data), lambda start, end: data[start:end])

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline.errors import FeatureSetError, ImageNotFoundError
 from pipeline.featureset import catalog
 from pipeline.featureset.maps import MapSpec, level_maps
+from pipeline.featureset.part import Box
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.featureset.schema import EMBEDDING, REMOVED
@@ -26,6 +27,7 @@ from pipeline.readers.row import FeatureRow
 from pipeline.readers.row_reader import RowReader
 from pipeline.readers.run_contents import Run, runs_to_read
 from pipeline.readers.shard_reader import ShardReader
+from pipeline.readers.tiles import covering_tiles
 from pipeline.readers.visibility import last_rows
 from pipeline.storage.folder import Folder
 
@@ -148,6 +150,23 @@ class FeatureSet:
         del selected.__dict__["_reader"]
         selected._maps = tuple(spec for spec in self._maps if spec.column in columns)  # noqa: SLF001
         return selected
+
+    def tiles(self, image_id: str, box: Box | None = None) -> list[str]:
+        """The ids of the tiles that cover a box of a large image, row by row: `preprocess=tiles` made them.
+
+        Args:
+            image_id: the image's, without what comes after `#`.
+            box: left, top, width, height in pixels of the upright image; None for all of it.
+
+        Raises:
+            FeatureSetError: the set has no tiles.
+            ImageNotFoundError: none of this image; says why it was quarantined, if it was.
+            ValueError: the box is empty.
+        """
+        try:
+            return covering_tiles(self.images, image_id, box)
+        except ImageNotFoundError:
+            raise ImageNotFoundError(self._not_found(image_id)) from None
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from pipeline.errors import FeatureSetError
 from pipeline.featureset.maps import DECODER_COLUMNS, GRID
+from pipeline.featureset.part import Box
+from pipeline.featureset.schema import TILES
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +52,22 @@ class FeatureRow:
             FeatureSetError, AccessDeniedError, StoreUnavailableError: it was not read with the maps, and cannot be.
         """
         return self.load_embedding()
+
+    @property
+    def box(self) -> Box | None:
+        """(left, top, width, height) in pixels of the large image that this is a tile of; None if it is none."""
+        left, top, width, height = (self.extra.get(name) for name in TILES.names[:4])
+        return None if left is None or top is None or width is None or height is None else (left, top, width, height)
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """(down, across): pixels of the encoder's input to a pixel of the large image; None if this is no tile.
+
+        Cell (i, j) of a map of H x W cells is of the image's rows from `top + i * height / H` on, `height / H` of them,
+        and of its columns from `left + j * width / W` on.
+        """
+        down, across = (self.extra.get(name) for name in TILES.names[-2:])
+        return None if down is None or across is None else (down, across)
 
     @property
     def backbone_fpn(self) -> "list[torch.Tensor]":

@@ -11,7 +11,10 @@ from pipeline.sources.image_ref import REFS, REFS_AT_ONCE, refs_batch
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".avif", ".heic", ".heif"),
+)
 
 
 class DirectorySource:

@@ -29,12 +29,14 @@ def test_every_choice_composes_into_a_checked_config(choice):
     assert choices[group] == chosen
     values["model"] = {"name": choices["model"], "config": None, "checkpoint": model["checkpoint"], "overrides": ()}
     config = job_config(values)
-    assert {"source": config.source.kind, "model": config.model.name, "features": config.features.kind}[group] == chosen
+    kinds = {"source": config.source, "features": config.features, "preprocess": config.preprocess}
+    assert (config.model.name if group == "model" else kinds[group].kind) == chosen
 
 
 def test_defaults_are_those_of_the_contract():
     values = compose_values("embed", [])
-    assert values["choices"] == {"features": "fpn", "model": "sam2.1_hiera_tiny", "source": "directory"}
+    choices = {"features": "fpn", "model": "sam2.1_hiera_tiny", "preprocess": "whole", "source": "directory"}
+    assert values["choices"] == choices
     assert values["sink"]["uri"] == "outputs/features"
     assert values["features"]["storage_dtype"] == "float16"
     assert values["model"]["checkpoint"] is None
@@ -53,6 +55,7 @@ def test_model_overrides_are_handed_on_relative_to_the_encoder():
         ("sorce.uri=x", "did you mean source.uri"),
         ("model=sam3", "choices: hiera_debug, sam2.1_hiera_base_plus"),
         ("features=fpm", "choices: decoder, embed, fpn, pooled"),
+        ("preprocess.tile_px=512", "did you mean"),
         ("model=null", "choices: hiera_debug"),
         ("execution.device", "write field=value"),
         ("--device=cpu", "write field=value"),

@@ -18,6 +18,7 @@ from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
 from pipeline.featureset.records import CommitRecord
 from pipeline.featureset.schema import PART
+from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.sinks.commits import commit_unit
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import refs_batch
@@ -90,7 +91,7 @@ def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch,
         "empty.png": ("decode", "permanent", "EmptyFile"),
         "folder.png": ("fetch", "permanent", "IsADirectoryError"),
         "missing.png": ("fetch", "permanent", "FileNotFoundError"),
-        "text.png": ("decode", "permanent", "NotAnImage"),
+        "text.png": ("decode", "permanent", "FormatNotAllowed"),
     }
     assert [row.uri for row in unit.quarantine] == [uris[name] for name in bad]
 
@@ -115,6 +116,27 @@ def test_an_image_that_kills_its_decoder_is_one_row_too(fetch, photographs, tmp_
         "abort.png": ("decode", "permanent", "DecoderCrashed"),
         "hang.png": ("decode", "permanent", "DecodeTimeout"),
     }
+
+
+def test_a_file_or_an_image_that_is_too_large_is_one_row_too(fetch, photographs, tmp_path):
+    names = ["coins.png", "rocket.jpg", "camera.png"]
+    sizes = {name: photographs[name].stat().st_size for name in names}
+    listed = [refs_batch([(name, str(photographs[name]), size, "") for name, size in sizes.items()])]
+    assert sizes["camera.png"] > sizes["rocket.jpg"] > sizes["coins.png"]
+    limits = DecodeLimits(file_bytes=sizes["rocket.jpg"], rules=PixelRules(max_pixels=427 * 640 - 1))
+    unit = fetch(listed, limits=limits)
+    assert failures(unit) == {
+        "rocket.jpg": ("decode", "permanent", "ImageTooLarge"),
+        "camera.png": ("fetch", "permanent", "FileTooLarge"),
+    }
+    assert ids(unit) == ["coins.png"]
+    assert "raise execution.decode_max_mib" in unit.quarantine[1].message
+    (tmp_path / "grown.png").write_bytes(bytes(sizes["rocket.jpg"] + 1))
+    gone = tmp_path / "gone.png"  # listed as too large, so that nobody looks
+    huge = [refs_batch([("grown.png", str(tmp_path / "grown.png"), 1, ""), ("gone.png", str(gone), 2**40, "")])]
+    assert failures(fetch(huge, limits=limits)) == dict.fromkeys(
+        ("grown.png", "gone.png"), ("fetch", "permanent", "FileTooLarge")
+    )
 
 
 def test_an_image_that_changed_since_it_was_listed_waits_for_a_later_run(fetch, photographs, make_photos, tmp_path):

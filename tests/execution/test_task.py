@@ -127,6 +127,13 @@ def test_a_new_run_holds_every_image_and_the_same_command_continues_it(configure
     assert begin(configure(execution__images_per_unit=1)) == run, "an open run keeps its plan"
 
 
+def test_the_background_is_in_the_settings_and_caps_are_not(configure):
+    chosen = configure(preprocess__background=[1, 2, 3], execution__decode_max_megapixels=5)
+    settings, usual = (Task.of(config).settings(config, "cpu") for config in (chosen, configure()))
+    assert settings["preprocessing"] == {**usual["preprocessing"], "background": [1, 2, 3]}
+    assert usual["preprocessing"]["background"] == [255, 255, 255]
+
+
 def test_settings_never_mix_even_if_the_set_is_claimed_while_the_source_is_listed(configure):
     other = configure(model__overrides=["neck.fuse_type=avg"])
     task = Task.of(other)

@@ -46,7 +46,7 @@ def test_an_index_says_what_it_is_of(small: VectorSet, tmp_path: Path):
     assert written["recall"] == record.recall == 1.0
     assert written["settings"]["weights"] == {"kind": "random", "seed": 0}
     table = pq.read_table(tmp_path / "index/images.parquet")
-    assert table.column_names == ["image_id", "uri", "original_height", "original_width"]
+    assert table.column_names == ["image_id", "uri", "original_height", "original_width", "part"]
     assert table["image_id"].to_pylist() == pipeline.open_features(small.uri).image_ids
 
 

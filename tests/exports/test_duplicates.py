@@ -31,7 +31,7 @@ def planted(tmp_path: Path, make_photos) -> VectorSet:
 def test_planted_duplicates_are_written_and_no_others(planted: VectorSet, tmp_path: Path):
     found = find_duplicates(planted.uri, str(tmp_path / "groups.parquet"), min_similarity=0.98)
     table = pq.read_table(tmp_path / "groups.parquet")
-    assert table.column_names == ["group", "image_id", "uri", "similarity"]
+    assert table.column_names == ["group", "image_id", "uri", "similarity", "part"]
     assert table["group"].to_pylist() == [0, 0, 0, 1, 1]
     assert table["image_id"].to_pylist() == [IDS[place] for place in (7, 20, 40, 30, 31)]
     assert table["uri"].to_pylist() == [f"{planted.folder}/{each}" for each in table["image_id"].to_pylist()]

@@ -1,10 +1,12 @@
 """A new image is encoded as the set's own were, or not at all."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import pipeline
 from pipeline.errors import CheckpointError, ConfigError, FeatureSetError, ImageError
@@ -52,6 +54,17 @@ def test_a_set_of_generalised_means_gets_one_too(photographs):
         output = pipeline.build_encoder("hiera_debug", checkpoint="random")(pipeline.preprocess(data, 128)[None])
     np.testing.assert_allclose(vector, pool(output, "gem")[0].numpy(), atol=1e-5)
     assert np.abs(vector - encode_image(data, debug_settings(RANDOM))).max() > 1e-3
+
+
+def test_where_it_is_transparent_it_shows_the_background_of_the_set():
+    clear, settings = io.BytesIO(), debug_settings(RANDOM)
+    Image.new("RGBA", (64, 64), (9, 9, 9, 0)).save(clear, "PNG")
+    settings["preprocessing"] = {**settings["preprocessing"], "background": [200, 30, 60]}
+    flat = io.BytesIO()
+    Image.new("RGB", (64, 64), (200, 30, 60)).save(flat, "PNG")
+    vector = encode_image(clear.getvalue(), settings)
+    np.testing.assert_array_equal(vector, encode_image(flat.getvalue(), settings))
+    assert np.abs(vector - encode_image(clear.getvalue(), debug_settings(RANDOM))).max() > 1e-3
 
 
 def test_no_checkpoint_and_another_one_are_refused(checkpoint: Path, tmp_path: Path):

@@ -53,7 +53,7 @@ def test_a_bad_image_never_stops_the_job(start_on_head, expect_features, make_ph
     bad = {
         "zero.jpg": (b"", "EmptyFile"),
         "deep/er #1/cut.jpg": (whole[: len(whole) // 2], "TruncatedImage"),
-        "page.png": (b"<!doctype html><title>404</title>", "NotAnImage"),
+        "page.png": (b"<!doctype html><title>404</title>", "FormatNotAllowed"),
     }
     for name, (data, _) in bad.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

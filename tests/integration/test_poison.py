@@ -1,6 +1,7 @@
 """Images that ruin their decoder, in a whole run: each is found and named, and costs nobody else anything."""
 
 import pytest
+from PIL import Image
 
 import pipeline
 from tests import poison
@@ -23,12 +24,21 @@ def test_poison_is_quarantined_with_its_reason_and_its_neighbours_are_embedded(
     for name, (data, _, _) in bad.items():
         (folder / name).write_bytes(data)
 
+    large = {"00003x.png": (1_500, 1_000), "00006x.bmp": (700, 700)}  # 1.5 megapixels; 1.4 MiB
+    for name, size in large.items():
+        Image.new("RGB", size).save(folder / name)
+
     plugins = poison.plugin_folder(tmp_path / "plugins")
     limits = ["execution.decode_timeout_s=2", "execution.decode_memory_gib=0.3", "execution.images_per_unit=5"]
+    limits += ["execution.decode_max_megapixels=1", "execution.decode_max_mib=1", "preprocess.background=[0,0,0]"]
     done = start_locally(f"source.uri={folder}", f"sink.uri={sink}", *TOY, *limits, PYTHONPATH=str(plugins)).finish()
     assert done.code == 0, str(done)
     expect_features(sink, folder, good)
-    found = {row["image_id"]: row for row in pipeline.open_features(sink).quarantine.to_pylist()}
+    features = pipeline.open_features(sink)
+    assert features.metadata["settings"]["preprocessing"]["background"] == [0, 0, 0]
+    found = {row["image_id"]: row for row in features.quarantine.to_pylist()}
+    refused = {name: found.pop(name)["error_type"] for name in large}
+    assert refused == {"00003x.png": "ImageTooLarge", "00006x.bmp": "FileTooLarge"}
     assert {name: row["error_type"] for name, row in found.items()} == {
         name: kind for name, (_, kind, _) in bad.items()
     }

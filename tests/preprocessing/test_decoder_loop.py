@@ -15,7 +15,8 @@ from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
 from pipeline.preprocessing.shared_memory import PixelMemory, file_of
 from tests.preprocessing.conftest import Encode
 
-START = "from pipeline.preprocessing.decoder_loop import main; main(side_px=40, memory_bytes=2**28)"
+RULES = {"background": [0, 0, 0], "max_pixels": 10_000}
+START = f"from pipeline.preprocessing.decoder_loop import main; main(side_px=40, memory_bytes=2**28, rules={RULES})"
 
 
 @pytest.fixture(scope="module")

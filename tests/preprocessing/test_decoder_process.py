@@ -128,7 +128,7 @@ def test_one_that_is_stopped_between_images_blames_no_image(process: DecoderProc
 
 def test_a_bug_is_told_with_its_traceback_and_is_no_image_error(lasting: DecoderProcess, encode: Encode):
     with pytest.raises(RuntimeError, match="not of the image") as caught:
-        decode(lasting, poison.NO_PIXELS)
+        decode(lasting, poison.NO_COLOURS)
     assert not isinstance(caught.value, ImageError)
     assert "in normalise" in str(caught.value)
     decode(lasting, encode("PNG"))

@@ -13,7 +13,7 @@ def test_a_whole_image_is_prepared_as_preprocess_does_whoever_reads_its_bytes(en
     data = encode("PNG")
     served = ServedFile("key", len(data), lambda start, end: data[start:end])
     for source in (data, served, served):
-        prepared = prepare(source, Part(), 32)
+        prepared = prepare(source, Part(), side_px=32)
         np.testing.assert_array_equal(prepared.pixels_CHW, pipeline.preprocess(data, 32).numpy())
         assert prepared.size == (48, 64)
         assert prepared.seconds.keys() == {"decode", "resize"}

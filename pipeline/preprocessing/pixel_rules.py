@@ -1,0 +1,19 @@
+"""What a run may choose of how pixels are made: plain values, which travel to the decoder process as they are."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PixelRules:
+    """How pixels are made where there is a choice.
+
+    Attributes:
+        background: red, green and blue, 0 to 255 each, that show where an image is transparent.
+        max_pixels: width times height from which on an image is refused by its header.
+    """
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    max_pixels: int = 64_000_000
+
+
+USUAL = PixelRules()
