@@ -25,9 +25,20 @@ class DirectoryConfig:
     suffixes: tuple[str, ...] | None = None
 
 
-SourceConfig = Annotated[DirectoryConfig | SampleConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=_STRICT)
+class TarConfig:
+    """Tar shards; `suffixes` selects members, `shard_ids` puts the shard's path before the member's in ids."""
+
+    kind: Literal["tar"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+    shard_ids: bool = False
+
+
+SourceConfig = Annotated[DirectoryConfig | SampleConfig | TarConfig, Field(discriminator="kind")]
 
 # What is asked for where `source.uri` is missing.
 PLACES = {
     "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
+    "tar": "say which .tar file, or folder of them, holds the images, for example source.uri=s3://bucket/shards",
 }

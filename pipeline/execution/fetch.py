@@ -52,7 +52,7 @@ class _Listed:
     def is_windowed(self) -> bool:
         """Whether it is a small part of what its bytes show, to be read where it is wanted."""
         part = Part.of(self.part)
-        return part.box is not None or part.video_frame is not None
+        return part.box is not None or part.video_frame is not None or part.row is not None
 
 
 class _Ranges:
@@ -119,7 +119,8 @@ class FetchAndDecode:
         quarantine = []
         for image, data in zip(listed, fetched, strict=True):
             try:
-                source = _Ranges(image, self._patience_s, watch) if image.is_windowed else data
+                is_there = image.is_windowed and not isinstance(data, ImageError)
+                source = _Ranges(image, self._patience_s, watch) if is_there else data
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
@@ -169,13 +170,29 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
         StoreUnavailableError, AccessDeniedError: it is not the images' fault.
     """
     until = time.monotonic() + patience_s
+    reached: dict[str, bytes | ImageError] = {}
     with watch.step("fetch"):
-        fetched = [b"" if image.is_windowed else _fetch(image, until, _span(image)) for image in listed]
+        fetched = [_fetch_ahead(image, until, reached) for image in listed]
         came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
         if came is None:
             _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
             return fetched
         return _blamed(listed, fetched, came, patience_s=patience_s)
+
+
+def _fetch_ahead(image: _Listed, until: float, reached: dict[str, bytes | ImageError]) -> bytes | ImageError:
+    """The bytes of an image; of a windowed one the first, which says whether its file can be read at all."""
+    damage = Part.of(image.part).damage
+    if damage is not None:
+        return _refused("DamagedShard", damage, "transient")
+    start, end = _span(image)
+    if start == end:  # a store takes such a range for all of the file
+        return b""
+    if not image.is_windowed:
+        return _fetch(image, until, (start, end))
+    if image.uri not in reached:
+        reached[image.uri] = _fetch(image, until, (start, start + 1))
+    return reached[image.uri]
 
 
 def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
@@ -227,12 +244,12 @@ def _blamed(
     Raises:
         StoreUnavailableError: it does not, so it is not the images' fault.
     """
-    num_troubled = sum(_is_trouble(data) for data in fetched)
+    num_troubled, (start, end) = sum(_is_trouble(data) for data in fetched), _span(came)
     for place, data in enumerate(fetched):
         if _is_trouble(data):
             fetched[place] = _fetch(listed[place], time.monotonic() + patience_s / num_troubled, _span(listed[place]))
             if _is_trouble(fetched[place]):
-                patiently(lambda: read_uri(came.uri), came.uri, patience_s=0)
+                patiently(lambda: read_uri(came.uri, start=start, end=end), came.uri, patience_s=0)
     return fetched
 
 

@@ -31,7 +31,7 @@ from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
-from pipeline.sources.opening import open_source
+from pipeline.sources.opening import UNIQUE_IDS, open_source
 from pipeline.storage.folder import Folder
 
 
@@ -112,8 +112,13 @@ class Task:
                 self.root.require_writable()
                 return run
         size = num_images or images_per_unit(self.maps, self.side_px)
+        source = self.source
         with Comparison.of(
-            self.root, self.source.refs(), self.source.schema, retry_quarantined=retry_quarantined
+            self.root,
+            source.refs(),
+            source.schema,
+            retry_quarantined=retry_quarantined,
+            advice=UNIQUE_IDS.get(source.description["kind"], ""),
         ) as compared:
             return self._begin(number, compared, settings=settings, size=size)
 

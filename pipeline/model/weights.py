@@ -20,7 +20,8 @@ from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, fetch_published, published_file
 from pipeline.model.random_weights import fill_random
-from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.trouble import store_errors
 
 SUFFIXES = (".pt", ".pth", ".safetensors")

@@ -6,11 +6,17 @@ from typing import Any
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import Source
 from pipeline.sources.sample import SampleSource
+from pipeline.sources.tar import TarSource
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
     "directory": DirectorySource,
     "sample": SampleSource,
+    "tar": TarSource,
+}
+# How to make ids unique, by the kind of source.
+UNIQUE_IDS = {
+    "tar": "source.shard_ids=true puts the shard's path before the member's",
 }
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import AccessDeniedError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
+from pipeline.featureset.part import Part
 from pipeline.featureset.records import CommitRecord
 from pipeline.featureset.schema import PART
 from pipeline.sinks.commits import commit_unit
@@ -300,3 +301,20 @@ def test_images_that_are_ranges_of_one_file_are_read_as_such(
     np.testing.assert_array_equal(unit.pixels_NCHW[1], pipeline.preprocess(second, 64).numpy())
     (refused,) = unit.quarantine
     assert (refused.image_id, refused.error_type, refused.error_class) == ("c", "TruncatedFile", "transient")
+
+
+def test_an_empty_range_is_an_empty_image_and_never_the_whole_file(fetch, bucket_of_photos, store: ProxiedBucket):
+    uri = bucket_of_photos[0]["uri"][0].as_py()
+    batch = refs_batch([("empty", uri, 0, "")]).append_column(PART, pa.array([Part(bytes_at=(8, 8)).text]))
+    unit = fetch([batch])
+    assert failures(unit) == {"empty": ("decode", "permanent", "EmptyFile")}
+    assert store.proxy.seen("GetObject") == []
+
+
+def test_what_a_damaged_shard_holds_is_one_row_that_says_why(fetch, photographs):
+    parts = [Part(damage="it ends at byte 7").text, None]
+    rows = [("00000.tar", "/nowhere/00000.tar", 1, ""), ("coins.png", str(photographs["coins.png"]), 1, "")]
+    unit = fetch([refs_batch(rows).append_column(PART, pa.array(parts))])
+    assert ids(unit) == ["coins.png"]
+    assert failures(unit) == {"00000.tar": ("fetch", "transient", "DamagedShard")}
+    assert unit.quarantine[0].message == "it ends at byte 7"

@@ -12,8 +12,8 @@ import torch
 
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_config
-from pipeline.model.weight_cache import cache_folder
 from pipeline.model.weights import Weights, local_copy, resolve_weights
+from pipeline.storage.cache import cache_folder
 
 MODEL = "hiera_debug"
 
