@@ -1,5 +1,6 @@
 """What the decoder process does with an image: finds the pixels that a part names, or looks what parts there are."""
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode
+from pipeline.preprocessing.parquet_rows import PARQUET, answer, image_bytes
 from pipeline.preprocessing.served_file import ServedFile
 from pipeline.preprocessing.transform import normalise
 
@@ -38,12 +40,14 @@ def prepare(source: Source, part: Part, side_px: int) -> Prepared:
     return Prepared(pixels_CHW, (height, width), seconds)
 
 
-def pixels_of(source: Source, part: Part) -> np.ndarray:  # noqa: ARG001  parts come next
+def pixels_of(source: Source, part: Part) -> np.ndarray:
     """The (height, width, 3) uint8 pixels of the part.
 
     Raises:
         ImageError: they cannot be decoded.
     """
+    if part.row is not None and isinstance(source, ServedFile):
+        source = image_bytes(source, part)
     return decode(bytes_of(source))
 
 
@@ -61,4 +65,6 @@ def probe(source: Source, kind: str) -> Any:
     Raises:
         ImageError: it cannot be told.
     """
+    if kind.startswith(PARQUET) and isinstance(source, ServedFile):
+        return answer(source, json.loads(kind.removeprefix(PARQUET)))
     raise NotImplementedError(f"{kind} of {type(source).__name__}")

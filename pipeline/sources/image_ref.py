@@ -21,14 +21,20 @@ REFS_AT_ONCE = 65_536
 class Source(Protocol):
     """Yields the refs of all images, the same ones in the same order as long as the input is the same."""
 
-    description: dict[str, Any]
-    """What makes two sources the same one: kind, URI and filters, plain values."""
+    @property
+    def description(self) -> dict[str, Any]:
+        """What makes two sources the same one: kind, URI and filters, plain values."""
+        ...
 
-    schema: pa.Schema
-    """Columns of its refs: those of `REFS`, then its own, which the plan and the index carry along."""
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of its refs: those of `REFS`, then its own, which the plan and the index carry along."""
+        ...
 
-    num_ignored: int
-    """Files the last listing passed over because of their names."""
+    @property
+    def num_ignored(self) -> int:
+        """Files the last listing passed over because of their names."""
+        ...
 
     def refs(self) -> Iterator[pa.RecordBatch]:
         """All images, in order, as batches of `schema`; never all of them at once.
