@@ -132,7 +132,7 @@ def test_columns_of_plain_values_are_carried_along_as_far_as_their_names_are_fre
         ({}, "source.column has to be one of the columns with bytes, which are: image.bytes, png"),
         (
             {"column": "png", "id_column": "score"},
-            "source.id_column=score is none of those of text or integers: image.path",
+            "source.id_column=score is none of those of text or integers: label, shard, image.path",
         ),
         (
             {"column": "png", "columns": ("shard",)},
