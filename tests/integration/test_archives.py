@@ -1,4 +1,4 @@
-"""Images in tar shards and in Parquet files, in whole runs: the features of the plain files, and damage accounted for."""
+"""Images in tar shards and in Parquet files, in whole runs: features of the plain files, and damage accounted for."""
 
 from pathlib import Path
 
@@ -30,14 +30,14 @@ def write_rows(path: Path, images: dict[str, bytes]) -> None:
     image = pa.array(
         [*rows, {"bytes": None, "path": "lost.jpg"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     )
-    pq.write_table(pa.table({"image": image, "label": pa.array(range(len(image)))}), path, row_group_size=7)
+    pq.write_table(pa.table({"image": image, "label": pa.array(range(len(image)))}), path, row_group_size=3)
 
 
 def test_images_in_tars_and_in_parquet_files_give_the_features_of_the_plain_files(
     start_on_head, expect_features, make_photos, tmp_path
 ):
     photos = tmp_path / "photos"
-    names = make_photos(photos, 12)
+    names = make_photos(photos, 8)
     images = {name: (photos / name).read_bytes() for name in names}
     write_shards(tmp_path / "shards", images)
     write_rows(tmp_path / "rows.parquet", images)
