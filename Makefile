@@ -2,18 +2,20 @@
 # make test    everything that checks the code
 # make bench   us and our peers, side by side on this machine (a quarter of an hour): make bench ARGS_BENCH="--only encoder"
 # make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
+# make lock    the lock files with hashes, from constraints.txt
+# make audit   known vulnerabilities of what they pin; fails on any, and where their data cannot be reached
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SAMPLE := source=sample model.checkpoint=auto execution.images_per_unit=3
 ARGS ?= $(SAMPLE)
 
-.PHONY: embed test bench chaos lint format pins clean
+.PHONY: embed test bench chaos lint format pins lock audit clean
 
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
-test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp lint
+test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 -m "not cluster and not drill"  # four processes share the cores
 	$(BIN)/python -m pytest -n 2 -m drill
 	$(BIN)/python -m pytest -m cluster
@@ -69,11 +71,31 @@ format: .venv/test.stamp
 pins:
 	rm -rf .venv-pins
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/python -m pip install --quiet 'torch==2.13.0' '.[sample,test]'
+	.venv-pins/bin/python -m pip install --quiet 'torch==2.13.0' '.[sample,gcs,azure,test]'
 	sed -n '/^#/p' constraints.txt > constraints.new
 	.venv-pins/bin/python -m pip freeze | grep -v '^sam2-embed' | sed 's/+cpu$$//' >> constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-pins
 
+# What is not on the path of the data has versions of its own.
+.venv-tools/stamp: infra/dependencies/requirements.txt
+	@rm -rf .venv-tools
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python -m pip install --quiet --quiet --requirement $<
+	@touch $@
+
+# Everything but torch, whose build a deployment chooses; and torch with its CUDA libraries as PyPI has them.
+UV_LOCK := .venv-tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" \
+	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu --constraint constraints.txt
+lock: .venv-tools/stamp
+	@echo torch > .venv-tools/torch.in
+	$(UV_LOCK) --excludes .venv-tools/torch.in --output-file requirements.lock pyproject.toml
+	$(UV_LOCK) --output-file requirements-torch.lock .venv-tools/torch.in
+
+# --strict, since a package that could not be looked up would pass otherwise.
+audit: .venv-tools/stamp
+	.venv-tools/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements.lock --requirement requirements-torch.lock $(ARGS_AUDIT)
+
 clean:
-	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast .venv-tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

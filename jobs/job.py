@@ -16,11 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import ConfigError, HeadLostError, PipelineError
 from pipeline.execution.stopping import stop_on_sigterm
+from pipeline.floors import check_floors
+from pipeline.interpolations import refuse_resolvers
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
 # Paths, URIs and ids, by field or by the last part of it.
 _TEXTS = frozenset({"uri", "model.config", "model.checkpoint", "ray_address", "image_id", "image", "output", "sheet"})
+_OVERRIDE = re.compile(r"(~(?!hydra\b)[\w.]+(=.*)?|\+{0,2}(?!hydra\b)[\w.]+=.*)", re.DOTALL)
 _OF_ENCODER = re.compile(r"[+~]*model\.(?!(?:checkpoint|config)\b)")
 
 Job = Callable[[dict[str, Any], list[str]], None]
@@ -37,6 +39,7 @@ def run_job(name: str, job: Job, *, flags: Collection[str] = ()) -> int:
         print("".join(f"\n# choices: {group}={'|'.join(_choices(group))}" for group in _groups(name)))
         return 0
     try:
+        check_floors()
         job(compose_values(name, [each for each in overrides if each not in flags]), overrides)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -55,24 +58,21 @@ def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
     Overrides of the encoder itself are left to its builder, which knows every argument (`model_overrides`).
 
     Raises:
-        ConfigError: an override that does not parse, names nothing, or chooses what is not there.
+        ConfigError: an override that names no field (but a group, package or flag of Hydra), or means nothing there.
     """
-    for override in overrides:
-        is_removal = override.startswith("~")
-        if override.startswith("-") or not ("=" in override or is_removal) or override.lstrip("+~").startswith("hydra"):
-            raise ConfigError(f"{override!r} is not an override: write field=value; --help shows the fields")
+    if wrong := [each for each in overrides if not _OVERRIDE.fullmatch(each)]:
+        raise ConfigError(f"{wrong[0]!r} is not an override: write field=value; --help shows the fields")
+    refuse_resolvers(overrides, "the command")
     groups = _groups(name)
     own = [_quoted(each) for each in overrides if not ("model" in groups and _OF_ENCODER.match(each))]
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             composed = compose(name, own, return_hydra_config=True)
         choices = {group: composed.hydra.runtime.choices[group] for group in groups}
-        OmegaConf.set_struct(composed, value=False)
-        del composed["hydra"]
-        values = OmegaConf.to_container(composed, resolve=True)
+        own_keys = [str(key) for key in composed if key != "hydra"]
+        values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own_keys), resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_complaint(name, own, error)) from None
-    assert isinstance(values, dict)
     return {**values, "choices": choices}
 
 

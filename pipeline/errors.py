@@ -3,7 +3,9 @@
 PipelineError                the base of all; `exit_code` is what a job ends with
 ├── ConfigError              64  mend the command or the configuration
 │   ├── CheckpointError      64  another checkpoint, or another model
-│   └── SourceError          64  another source, or its missing files
+│   ├── SourceError          64  another source, or its missing files
+│   └── UriError             64  another URI: of a scheme that is read, below a root that is allowed
+│       └── BadKeyError      64  another name for the file or object
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
@@ -40,6 +42,22 @@ class CheckpointError(ConfigError):
 
 class SourceError(ConfigError):
     """The source is not there or holds no images."""
+
+
+class UriError(ConfigError):
+    """A URI that is not read, or not from here; in a list it costs one image.
+
+    Attributes:
+        error_type: what its quarantine row says.
+    """
+
+    error_type = "UriNotAllowed"
+
+
+class BadKeyError(UriError):
+    """A name that no store has, or that would break whatever shows it."""
+
+    error_type = "BadKey"
 
 
 class SinkError(PipelineError):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.execution.fetch import DecodeLimits, Listed, Ranges
+from pipeline.execution.fetch import DecodeLimits
+from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.storage.trouble import PATIENCE_S
@@ -18,7 +19,7 @@ class Prober:
     """
 
     def __init__(self, *, limits: DecodeLimits, patience_s: float = PATIENCE_S) -> None:
-        self._limits, self._patience_s = limits, patience_s
+        self._limits, self._bytes = limits, ImageBytes(patience_s)
         self._decoder: IsolatedDecoder | None = None
 
     def ask(self, ref: Mapping[str, Any], kind: str) -> Any:
@@ -37,4 +38,4 @@ class Prober:
                 side_px=1, timeout_s=self._limits.timeout_s, memory_bytes=self._limits.memory_bytes
             )
         image = Listed(ref["image_id"], ref["uri"], ref["size_bytes"], ref["version"])
-        return self._decoder.probe(Ranges(image, self._patience_s, Stopwatch()), kind)
+        return self._decoder.probe(Ranges(image, self._bytes, Stopwatch()), kind)

@@ -98,7 +98,7 @@ def search_by_image(index: VectorIndex, uri: str, k: int, *, checkpoint: str | N
 
     Args:
         index: of pooled vectors.
-        uri: a path, or any URI that fsspec knows.
+        uri: a path, or the URI of an object (`s3://`, `gs://`, `az://`).
         k: how many images.
         checkpoint: where the set's weights are; random ones need none.
 

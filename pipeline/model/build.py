@@ -1,37 +1,31 @@
-"""From a model's name or file to an encoder with weights: the only module of this room that knows Hydra.
+"""From a model's name or file to an encoder with weights: here Hydra builds what a file describes.
 
-A model file is composed by Hydra, reduced to the encoder's plain tree, checked against the table of targets,
-and only then built. The plain tree travels to workers; encoders do not.
+A model file is composed, reduced to the encoder's plain tree, checked against the table of targets, and only then
+built. The plain tree travels to workers; encoders do not.
 """
 
+import logging
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.model.arguments import check_arguments
 from pipeline.model.catalogue import find_model_file, model_names
 from pipeline.model.checkpoint import check_fits
+from pipeline.model.composition import compose_model_file, find_encoder, first_line
 from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.devices import COMPUTE_DTYPES, resolve_device, resolve_precision
 from pipeline.model.image_encoder import ImageEncoder
-from pipeline.model.overrides import PREFIXES, place_overrides
-from pipeline.model.targets import translate_targets
+from pipeline.model.targets import PLACES, locate, translate_targets
 from pipeline.model.weights import Weights, load_weights, resolve_weights
 
 __all__ = [
@@ -48,8 +42,12 @@ __all__ = [
 ]
 
 DEFAULT_SIDE_PX = 1024
-# Hydra composes through process-wide state.
-_COMPOSING = threading.Lock()
+# Ten times the largest published one: a model file from anybody must not decide how much memory a worker takes.
+MAX_PARAMETERS = 2_000_000_000
+# With it, Hydra builds what it has on its own list of dangerous targets.
+_OVERRIDE_OF_HYDRA = "HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE"
+
+logger = logging.getLogger("pipeline")
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,16 @@ def load_encoder_config(config: str | Path, overrides: Sequence[str] = ()) -> En
             target.
     """
     path = find_model_file(config)
-    composed = _compose(path, overrides)
-    _refuse_resolvers(OmegaConf.to_container(composed, resolve=False), path)
-    encoder_at = _find_encoder(composed, path)
+    if _OVERRIDE_OF_HYDRA in os.environ:
+        logger.warning("%s is set and changes nothing: a model file names our own classes only", _OVERRIDE_OF_HYDRA)
+    composed = compose_model_file(path, overrides)
+    encoder_at = find_encoder(composed, path)
     try:
         node = OmegaConf.select(composed, encoder_at) if encoder_at else composed
         plain: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
         side_px = _declared_side_px(composed, encoder_at)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path} does not resolve: {_first_line(error)}") from None
+        raise ConfigError(f"{path} does not resolve: {first_line(error)}") from None
     tree = translate_targets(plain)
     check_arguments(tree)
     if side_px is None:
@@ -108,10 +107,12 @@ def instantiate_encoder(tree: Mapping[str, Any]) -> ImageEncoder:
     Works under `torch.device("meta")` too.
 
     Raises:
-        ConfigError: a refused target, an unknown argument, or arguments that do not fit together.
+        ConfigError: a refused target, an unknown argument, arguments that do not fit together, or an encoder too large.
     """
     checked = translate_targets(tree)
     check_arguments(checked)
+    for target in PLACES.values():
+        locate(target)
     try:
         encoder: ImageEncoder = instantiate(checked, _convert_="all")
     except InstantiationException as error:
@@ -120,7 +121,10 @@ def instantiate_encoder(tree: Mapping[str, Any]) -> ImageEncoder:
             raise cause from None
         place = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "image encoder"
         kind = "" if isinstance(cause, ValueError) else f"{type(cause or error).__name__}: "
-        raise ConfigError(f"cannot build the {place} of the model: {kind}{_first_line(cause or error)}") from None
+        raise ConfigError(f"cannot build the {place} of the model: {kind}{first_line(cause or error)}") from None
+    num_parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    if num_parameters > MAX_PARAMETERS:
+        raise ConfigError(f"the encoder would have {num_parameters:,} parameters; {MAX_PARAMETERS:,} are allowed")
     return encoder
 
 
@@ -227,72 +231,7 @@ def build_encoder(
     return assemble_encoder(loaded.tree, weights, device=place, precision=precision)
 
 
-def _compose(path: Path, overrides: Sequence[str]) -> DictConfig:
-    """The file with its overrides, composed by Hydra with interpolations unresolved."""
-    with _COMPOSING, _composer(path) as config_name:
-        try:
-            bare = compose(config_name)
-        except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError, ValueError) as error:
-            raise ConfigError(f"{path} is not a model file: {_first_line(error)}") from None
-        if not overrides:
-            return bare
-        encoder_at = _find_encoder(bare, path)
-        placed = place_overrides(overrides, encoder_at=encoder_at, root_keys=[str(key) for key in bare])
-        try:
-            return compose(config_name, placed)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"cannot apply {' '.join(overrides)} to {path}: {_first_line(error)}") from None
-
-
-@contextmanager
-def _composer(path: Path) -> Iterator[str]:
-    """Point Hydra at a file, and give back what a caller (such as `hydra.main`) had set up before."""
-    global_hydra, version = GlobalHydra.instance(), VersionBase.instance()
-    saved_hydra, saved_version = global_hydra.hydra, version.version_base
-    global_hydra.clear()
-    try:
-        # Hydra reads files with the ending .yaml alone.
-        with TemporaryDirectory() as folder:
-            if path.suffix != ".yaml":
-                (Path(folder) / f"{path.name}.yaml").write_bytes(path.read_bytes())
-                path = Path(folder) / f"{path.name}.yaml"
-            with initialize_config_dir(str(path.parent), version_base="1.3"):
-                yield path.name
-    finally:
-        global_hydra.hydra, version.version_base = saved_hydra, saved_version
-        GlobalHydra.set_instance(global_hydra)
-
-
-def _find_encoder(composed: DictConfig, path: Path) -> str:
-    """Where the encoder lies in a composed file; empty for the root."""
-    for place in PREFIXES:
-        if OmegaConf.is_dict(OmegaConf.select(composed, place, throw_on_resolution_failure=False)):
-            return place
-    if "trunk" in composed and "neck" in composed:
-        return ""
-    keys = ", ".join(str(key) for key in composed) or "nothing"
-    raise ConfigError(
-        f"{path} has no image encoder: its root has {keys}; it needs model.image_encoder, image_encoder, "
-        "or trunk and neck"
-    )
-
-
 def _declared_side_px(composed: DictConfig, encoder_at: str) -> Any:
     """What a full model says about the side of its images; None if it says nothing or is not one."""
     whole_model = encoder_at.removesuffix("image_encoder")
     return OmegaConf.select(composed, f"{whole_model}image_size") if encoder_at else None
-
-
-def _refuse_resolvers(node: Any, path: Path) -> None:
-    """Refuse interpolations that call something, such as `${oc.env:HOME}`; naming another key is fine."""
-    if isinstance(node, dict):
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            _refuse_resolvers(item, path)
-    elif isinstance(node, str) and "${" in node and ":" in node.partition("${")[2]:
-        raise ConfigError(f"{node!r} in {path} calls a resolver, which a model file must not; write the value out")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -21,11 +21,11 @@ def find_model_file(config: str | Path) -> Path:
         ConfigError: no such model, or no such file.
     """
     text = str(config)
-    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+    is_path = isinstance(config, Path) or text.endswith((".yaml", ".yml")) or "/" in text or _is_file(Path(text))
     choices = ", ".join(model_names())
     if is_path:
         path = Path(text).expanduser().absolute()
-        if not path.is_file():
+        if not _is_file(path):
             raise ConfigError(f"there is no model file {path}; give the path of a SAM 2 YAML, or one of {choices}")
         return path
     if text not in model_names():
@@ -33,6 +33,13 @@ def find_model_file(config: str | Path) -> Path:
         hint = f"did you mean {near[0]}? Choose" if near else "choose"
         raise ConfigError(f"unknown model {text!r}; {hint} one of {choices}, or the path of a SAM 2 YAML")
     return _folder() / f"{text}.yaml"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, or a folder that may not be looked into
+        return False
 
 
 def _folder() -> Path:

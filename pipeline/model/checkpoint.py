@@ -6,7 +6,6 @@ wrong: the model it belongs to, or the first keys that are missing, unexpected o
 
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import CheckpointError
+from pipeline.model.checkpoint_kind import check_kind
 from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 
 PREFIX = "image_encoder."
 MAX_SHOWN = 3
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # Channels of the first stage and number of blocks tell the published sizes apart.
 SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large", (16, 5): "debug"}
-_NAMES_CODE = re.compile(r"unsupported (global|class)|allowed global|unrecognized function", re.IGNORECASE)
 _HUGGING_FACE = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -128,14 +128,12 @@ def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: not there, damaged, or not a checkpoint; calls it `shown`.
     """
+    check_kind(path, shown)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {shown}") from None
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         # Torch's own message fills a screen, and advises to load the file unsafely.
-        what = "holds code, which is never run" if _NAMES_CODE.search(str(error)) else "is damaged"
-        raise CheckpointError(f"{shown} {what}; give a checkpoint as SAM 2 publishes it") from None
+        raise CheckpointError(f"{shown} is damaged; give a checkpoint as SAM 2 publishes it") from None
     except (
         OSError,
         RuntimeError,
@@ -143,7 +141,6 @@ def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
         EOFError,
         KeyError,
         SafetensorError,
-        zipfile.BadZipFile,
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{shown} is damaged or not a checkpoint: {reason}") from None
@@ -155,8 +152,7 @@ def read_tensors(path: Path, shown: str) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> Any:
-    # Files in torch's old format, which is not a zip archive, cannot be mapped into memory.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def _published_name(key: str) -> str:
@@ -189,7 +185,9 @@ def _describe(what: str, entries: list[str]) -> str | None:
 
 def _check_values(tensors: Mapping[str, Tensor], shown: str) -> None:
     for key, value in tensors.items():
-        if not value.is_floating_point():
+        if value.dtype not in DTYPES:
             raise CheckpointError(f"{shown} holds {key} as {value.dtype}; floating point weights are needed")
+        if value.layout != torch.strided or value.device.type != "cpu":
+            raise CheckpointError(f"{shown} holds {key} as a {value.layout} tensor on {value.device}; it must be dense")
         if not bool(torch.isfinite(value.float()).all()):
             raise CheckpointError(f"{shown} is damaged: {key} holds values that are not finite")

@@ -15,6 +15,8 @@ from pipeline.errors import ConfigError
 from pipeline.model.block import BlockShape, MultiScaleBlock
 
 PATCH_STRIDE = 4
+# Four times those of the largest published trunk; a model file from anybody decides how many are built.
+MAX_BLOCKS = 200
 
 
 class PatchEmbed(nn.Module):
@@ -177,6 +179,8 @@ class Hiera(nn.Module):
 def _check_stages(stages: Sequence[int], window_spec: Sequence[int], q_pool: int) -> None:
     if not stages or min(stages) < 1:
         raise ValueError(f"stages={list(stages)} must hold at least one block per stage")
+    if sum(stages) > MAX_BLOCKS:
+        raise ValueError(f"stages={list(stages)} must hold at most {MAX_BLOCKS} blocks in all")
     if len(window_spec) != len(stages):
         raise ValueError(f"window_spec={list(window_spec)} must have one entry for each of the {len(stages)} stages")
     if window_spec[0] < 1 or min(window_spec) < 0:

@@ -111,7 +111,7 @@ def fetch_published(
     with new_cache_file() as (file, temporary):
         try:
             with _open(url, timeout_s) as response:
-                found = copy_stream(response, file)
+                found = copy_stream(response, file, most_bytes=wanted.size_bytes)
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise CheckpointError(
@@ -124,6 +124,32 @@ def fetch_published(
             )
         temporary.replace(target)
     return target
+
+
+def refuse_mistaken(found: PublishedFile, model_name: str) -> None:
+    """Refuse a file that pretends to be a published one or is that of another model; warn where only its name does.
+
+    Args:
+        found: a file that somebody named, with the size and sha256 it has.
+        model_name: the model that it is for.
+
+    Raises:
+        CheckpointError: it has name and size of a published file but other bytes, or it is another published one.
+    """
+    entry = published_file(found.file.removesuffix(".pt"))
+    pinned = {each.sha256: name for name, each in PUBLISHED.items()}
+    belongs_to, wanted = pinned.get(found.sha256), published_file(model_name)
+    if belongs_to is not None and wanted is not None and PUBLISHED[belongs_to] != wanted:
+        raise CheckpointError(
+            f"{found.file} is the published checkpoint of {belongs_to}, but the model is {model_name}: "
+            f"use model={belongs_to} or another checkpoint"
+        )
+    if entry is None or found.sha256 == entry.sha256:
+        return
+    said = f"{found.file} has the name of a published checkpoint, but sha256 {found.sha256} instead of {entry.sha256}"
+    if found.size_bytes == entry.size_bytes:
+        raise CheckpointError(f"{said}: it is damaged, or was changed; fetch it again, or rename it if it is your own")
+    logger.warning("%s: it is another file", said)
 
 
 def _open(url: str, timeout_s: float) -> HTTPResponse:

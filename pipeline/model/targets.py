@@ -1,10 +1,11 @@
 """Which classes a model file may name, as one explicit table.
 
 Hydra would import and call anything a file names. Here a `_target_` outside the table is refused by name
-before anything is built, and so is every other key that steers Hydra.
+before anything is built, and so is every other key that steers Hydra, and all that Hydra would resolve.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -44,7 +45,8 @@ def translate_targets(tree: Mapping[str, Any]) -> dict[str, Any]:
         A new tree; `tree` is left as it was.
 
     Raises:
-        ConfigError: a target outside `TARGETS`, another key that steers Hydra, or a class in the wrong place.
+        ConfigError: a target outside `TARGETS`, another key that steers Hydra, an interpolation, or a class in the
+            wrong place.
     """
     translated: dict[str, Any] = _translate(tree, "")
     for place, target in PLACES.items():
@@ -57,13 +59,29 @@ def translate_targets(tree: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
+def locate(target: str) -> type:
+    """The class that a path of the table leads to, which must be the class of exactly that name.
+
+    Raises:
+        ConfigError: something else lies there, such as a class of another module under a second name.
+    """
+    module, _, name = target.rpartition(".")
+    found = getattr(import_module(module), name, None)
+    actual = f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else repr(found)
+    if target not in PLACES.values() or not isinstance(found, type) or actual != target:
+        raise ConfigError(f"_target_ {target!r} leads to {actual}, which is not that class; nothing was built")
+    return found
+
+
 def _translate(node: Any, place: str) -> Any:
     if isinstance(node, list):
         return [_translate(item, f"{place}[{index}]") for index, item in enumerate(node)]
     if not isinstance(node, dict):
+        _refuse_interpolation(node, place)
         return node
     translated = {}
     for key, value in node.items():
+        _refuse_interpolation(key, place)
         where = f"{place}.{key}" if place else str(key)
         if key == "_target_":
             translated[key] = _look_up(value, place)
@@ -84,3 +102,9 @@ def _look_up(target: Any, place: str) -> str:
         places = " and ".join(name or "the root" for name, owner in PLACES.items() if owner == known)
         raise ConfigError(f"_target_ {target!r} at {place or 'the root'} is in the wrong place; it belongs at {places}")
     return known
+
+
+def _refuse_interpolation(text: Any, place: str) -> None:
+    # A resolved tree has none left but what was put together from pieces; Hydra resolves it once more.
+    if isinstance(text, str) and "${" in text:
+        raise ConfigError(f"{text!r} at {place or 'the root'} is an interpolation after all were resolved; refused")

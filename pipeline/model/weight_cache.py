@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pipeline.errors import CheckpointError
+from pipeline.model.checkpoint_kind import MAX_BYTES, regular_file
 from pipeline.storage.cache import cache_folder
 
 CHUNK_BYTES = 1 << 20
@@ -49,10 +50,10 @@ def new_cache_file() -> Iterator[tuple[BinaryIO, Path]]:
             Path(temporary).unlink()
 
 
-def copy_stream(source: Readable, file: BinaryIO) -> tuple[int, str]:
-    """Copy a stream to a file; return its length in bytes and its sha256."""
+def copy_stream(source: Readable, file: BinaryIO, *, most_bytes: int = MAX_BYTES) -> tuple[int, str]:
+    """Copy a stream to a file; return its length in bytes and its sha256. It ends soon after `most_bytes`."""
     digest, size_bytes = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK_BYTES):
+    while size_bytes <= most_bytes and (chunk := source.read(CHUNK_BYTES)):
         file.write(chunk)
         digest.update(chunk)
         size_bytes += len(chunk)
@@ -64,10 +65,10 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file, computed once per process for a file that does not change.
 
     Raises:
-        CheckpointError: the file cannot be read.
+        CheckpointError: the file cannot be read, or is not a regular one of a checkpoint's size.
     """
+    status = regular_file(path, str(path))
     try:
-        status = path.stat()
         return _sha256(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None

@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import fsspec
-
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.checkpoint_kind import check_size, regular_file
 from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
-from pipeline.model.published import PUBLISHED, fetch_published, published_file
+from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
 from pipeline.storage.cache import cache_folder
+from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
+from pipeline.storage.uri import parse
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
+# Object stores alone: no http, and no file system inside another.
+SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "s3a")
 CHOICES = (
     "the path or URI of a .pt or .safetensors file, published, random (untrained), "
     "or auto (published if it can be had, else random)"
@@ -88,7 +91,7 @@ def resolve_weights(checkpoint: str | None, model_name: str) -> Weights:
         return _published(model_name)
     if checkpoint == "auto":
         return _published_or_random(model_name)
-    return _from_file(checkpoint)
+    return _from_file(checkpoint, model_name)
 
 
 def local_copy(weights: Weights) -> Path:
@@ -148,26 +151,36 @@ def _published_or_random(model_name: str) -> Weights:
         return Weights("random", seed=0)
 
 
-def _from_file(checkpoint: str) -> Weights:
+def _from_file(checkpoint: str, model_name: str) -> Weights:
     if _suffix(checkpoint) not in SUFFIXES:
         raise CheckpointError(f"checkpoint {_bare(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
-    path = _local_path(checkpoint)
-    if path is None:
-        return Weights("file", uri=checkpoint, sha256=file_sha256(_fetch(checkpoint)))
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint file {path}; give {CHOICES}")
-    return Weights("file", uri=str(path), sha256=file_sha256(path))
+    local = _local_path(checkpoint)
+    path = local or _fetch(checkpoint)
+    size_bytes = regular_file(path, str(path)).st_size
+    weights = Weights("file", uri=checkpoint if local is None else str(local), sha256=file_sha256(path))
+    file = _bare(checkpoint).rpartition("/")[2]
+    refuse_mistaken(PublishedFile("", file, size_bytes, weights.sha256 or ""), model_name)
+    return weights
 
 
 def _local_path(uri: str) -> Path | None:
-    """The absolute path of a local file, which holds in another working folder; None for a remote URI."""
-    if uri.startswith("file://"):
+    """The absolute path of a local file, which holds in another working folder; None for a remote URI.
+
+    Links are followed and folders may be left by `..`: who names a checkpoint may read what the job may.
+    """
+    if uri.startswith("file:///"):
         return Path(uri.removeprefix("file://"))
     return None if "://" in uri else Path(uri).expanduser().absolute()
 
 
 def _fetch(uri: str) -> Path:
     """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
+    scheme = uri.partition("://")[0]
+    if scheme not in SCHEMES or "::" in uri or ".." in uri.split("/"):
+        raise CheckpointError(
+            f"cannot fetch the checkpoint {_bare(uri)}: only from {', '.join(SCHEMES)}, without '..' and '::'; fetch "
+            "it by other means and give its path"
+        )
     try:
         with store_errors(_bare(uri)):
             return _fetch_once(uri)
@@ -182,13 +195,16 @@ def _fetch(uri: str) -> Path:
 
 
 def _fetch_once(uri: str) -> Path:
-    filesystem, remote_path = fsspec.core.url_to_fs(uri)
-    note = cache_folder() / f"{_version(uri, filesystem.info(remote_path))}.known"
+    filesystem, remote_path = file_system_of(parse(uri))
+    info = filesystem.info(remote_path)
+    check_size(info.get("size"), _bare(uri))
+    note = cache_folder() / f"{_version(uri, info)}.known"
     known = cache_folder() / note.read_text() if note.is_file() else None
     if known is not None and known.is_file() and file_sha256(known) == known.stem:
         return known
     with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
-        _, sha256 = copy_stream(remote, file)
+        size_bytes, sha256 = copy_stream(remote, file)
+        check_size(size_bytes, _bare(uri))
         target = cache_folder() / f"{sha256}{_suffix(uri)}"
         temporary.replace(target)
     with new_cache_file() as (file, temporary):

@@ -41,7 +41,7 @@ def open_features(uri: str | os.PathLike[str], *, sealed_only: bool = False) -> 
     warning says how much of it is there. Its rows may go again, if it is abandoned.
 
     Args:
-        uri: a local path, or any URI that fsspec knows.
+        uri: a local path, `s3://`, `gs://` or `az://`.
         sealed_only: leave runs out that are not sealed.
 
     Raises:

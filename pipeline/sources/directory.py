@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".g
 
 
 class DirectorySource:
-    """The image files below a local folder or any URI that fsspec knows.
+    """The image files below a local folder or a prefix of a bucket.
 
     Args:
         uri: the folder.

@@ -3,18 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError
+from pipeline.errors import UriError
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import LocalStore
-from pipeline.storage.other import ReadOnlyStore
+from pipeline.storage.other import ReadOnlyStore, file_system_of
 from pipeline.storage.trouble import PATIENCE_S
+from pipeline.storage.uri import Place, parse, shown
 
 if TYPE_CHECKING:
     from pipeline.storage.s3 import S3Store
@@ -24,19 +22,17 @@ class Folder:
     """A folder on local disk or a prefix in an object store; cheap to make, holds no connection of its own.
 
     Args:
-        uri: a local path, `file://...`, or any URI that fsspec knows. A relative path starts at the working folder.
+        uri: a local path, `file://`, `s3://`, `gs://` or `az://`. A relative path starts at the working folder.
         patience_s: how long an object store may be in trouble before a verb gives up, in seconds.
 
     Raises:
-        ConfigError: no file system for that URI, or one file system inside another.
+        UriError: nothing that is read.
+        ConfigError: the package for that store is not installed.
     """
 
     def __init__(self, uri: str | os.PathLike[str], patience_s: float = PATIENCE_S) -> None:
-        given = os.fspath(uri)
-        if "://" in given and "::" in given:
-            raise ConfigError(f"{given}: a URI inside a URI (::) cannot be a folder; unpack it and give its folder")
         self.patience_s = patience_s
-        self._store = _store(given, patience_s)
+        self._store = _store(parse(os.fspath(uri)), patience_s)
         self.uri = self._store.uri
         self.is_local = isinstance(self._store, LocalStore)
 
@@ -153,19 +149,14 @@ class Folder:
         self._store.require_writable()
 
 
-def _store(uri: str, patience_s: float) -> "LocalStore | S3Store | ReadOnlyStore":
-    if "://" not in uri:
-        return LocalStore(str(Path(uri).expanduser().absolute()).rstrip("/") or "/")
-    if uri.partition("://")[0] in ("s3", "s3a"):
+def _store(place: Place, patience_s: float) -> "LocalStore | S3Store | ReadOnlyStore":
+    if place.is_local:
+        return LocalStore(place.path.rstrip("/") or "/")
+    if place.is_web:
+        raise UriError(f"{shown(str(place))}: a web server has no folders; give a list of what is there")
+    if place.scheme == "s3":
         from pipeline.storage.s3 import S3Store  # a second of imports that local disk does without
 
-        return S3Store(uri, patience_s)
-    try:
-        file_system, path = url_to_fs(uri)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"{uri}: no file system for this URI ({error})") from None
-    except OSError as error:
-        raise ConfigError(f"{uri}: cannot be reached ({error})") from None
-    if isinstance(file_system, LocalFileSystem):
-        return LocalStore(str(path).rstrip("/") or "/")
-    return ReadOnlyStore(file_system, str(path).rstrip("/"), uri)
+        return S3Store(str(place), patience_s)
+    file_system, path = file_system_of(place)
+    return ReadOnlyStore(file_system, path.rstrip("/"), str(place))

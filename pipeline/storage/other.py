@@ -1,15 +1,38 @@
-"""Any other store that fsspec knows, for reading alone: it has no create-if-absent that was tested here."""
+"""Google's and Azure's stores through fsspec, for reading alone: they have no create-if-absent that was tested here."""
 
 import errno
 from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
+import fsspec
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import printable
 from pipeline.storage.trouble import store_errors
+from pipeline.storage.uri import Place
+
+# fsspec's name of the protocol, the package that speaks it, and the extra of ours that brings it.
+_PACKAGES = {"s3": ("s3", "s3fs", ""), "gs": ("gs", "gcsfs", "gcs"), "az": ("abfs", "adlfs", "azure")}
+
+
+def file_system_of(place: Place) -> tuple[Any, str]:
+    """The fsspec file system of a store, set up by the environment alone, and the place's path in it.
+
+    Raises:
+        ConfigError: the package that speaks to that store is not installed, or not as it should be set up.
+    """
+    protocol, package, extra = _PACKAGES[place.scheme]
+    container, _, account = place.authority.partition("@")
+    options = {"account_name": account.partition(".")[0]} if account else {}
+    try:
+        file_system = fsspec.filesystem(protocol, **options)
+    except ImportError as error:
+        raise ConfigError(f"{place.scheme}:// needs {package} ({error}): pip install 'sam2-embed[{extra}]'") from None
+    except ValueError as error:
+        raise ConfigError(f"{place.scheme}:// cannot be reached: {error}") from None
+    return file_system, f"{container}/{place.key}"
 
 
 class ReadOnlyStore:

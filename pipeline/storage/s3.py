@@ -15,10 +15,11 @@ import pyarrow as pa
 from pipeline.errors import ConfigError, SinkError, StoreUnavailableError
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.local import STAGING
-from pipeline.storage.s3_client import S3Client, split_uri
+from pipeline.storage.s3_client import S3Client
 from pipeline.storage.s3_reader import S3Reader
 from pipeline.storage.s3_upload import S3Upload
 from pipeline.storage.trouble import as_sink_error, patiently, unavailable, waits
+from pipeline.storage.uri import parse
 
 T = TypeVar("T")
 
@@ -33,13 +34,12 @@ class S3Store:
         patience_s: how long the store may be in trouble before a verb gives up, in seconds.
 
     Raises:
-        ConfigError: there is no bucket in the URI.
+        UriError: there is no bucket in the URI, or no key may be spelled so.
     """
 
     def __init__(self, uri: str, patience_s: float) -> None:
-        self.bucket, self.prefix = split_uri(uri.rstrip("/"))
-        if not self.bucket:
-            raise ConfigError(f"{uri} names no bucket; write s3://bucket/prefix")
+        place = parse(uri)
+        self.bucket, self.prefix = place.authority, place.key.rstrip("/")
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self._patience_s = patience_s
         self._client = S3Client()
@@ -233,7 +233,7 @@ class S3Store:
     def _patiently(self, name: str, action: Callable[[], T]) -> T:
         return patiently(action, f"{self.uri}/{name}", self._patience_s)
 
-    def _at(self, name: str) -> dict[str, str]:
+    def _at(self, name: str) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": self._key(name)}
 
     def _key(self, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
-from pipeline.storage.trouble import store_errors
+from pipeline.storage.trouble import store_errors, too_large
 
 _MODERATE = {"retries": {"mode": "standard", "total_max_attempts": 3}, "max_pool_connections": 64}
 _ONCE = {"retries": {"mode": "standard", "total_max_attempts": 1}}
@@ -47,15 +47,16 @@ class S3Client:
             answer: dict[str, Any] = self._once.call_s3(operation, **arguments)
             return answer
 
-    def get(self, **arguments: Any) -> bytes:
-        """The whole body of an object.
+    def get(self, max_bytes: int | None = None, **arguments: Any) -> bytes:
+        """The whole body of an object, or of a range of it.
 
         Raises:
+            FileTooLargeError: it has more than `max_bytes`; nothing of it was read.
             OSError: as `store_errors` says it; a body that ends too early is a ConnectionError.
         """
         with store_errors(_uri(arguments)):
             file_system = self._moderate
-            return bytes(sync(file_system.loop, _get, file_system, arguments))
+            return bytes(sync(file_system.loop, _get, file_system, arguments, max_bytes))
 
     @property
     def _moderate(self) -> S3FileSystem:
@@ -79,15 +80,12 @@ def _file_systems() -> tuple[S3FileSystem, S3FileSystem]:
     return moderate, once
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`; nothing in a key means anything, not even `?` or `#`."""
-    bucket, _, key = uri.partition("://")[2].partition("/")
-    return bucket, key
-
-
-async def _get(file_system: S3FileSystem, arguments: dict[str, Any]) -> bytes:
+async def _get(file_system: S3FileSystem, arguments: dict[str, Any], max_bytes: int | None) -> bytes:
     answer = await file_system._call_s3("get_object", **arguments)  # noqa: SLF001  call_s3 would lose the open body
     async with answer["Body"] as body:
+        if max_bytes is not None and answer["ContentLength"] > max_bytes:
+            body.close()
+            raise too_large(_uri(arguments), answer["ContentLength"], max_bytes)
         data = await body.read()
     if len(data) != answer["ContentLength"]:
         raise ConnectionError(errno.EIO, f"{len(data)} bytes came of {answer['ContentLength']}", _uri(arguments))

@@ -58,6 +58,32 @@ class CredentialsError(PermissionError):
     """There are no credentials, or the store does not accept them: nothing can be read, whatever its name."""
 
 
+class RetryLaterError(ConnectionError):
+    """A server is in trouble, or asks for fewer requests.
+
+    Attributes:
+        wait_s: how long it wants to be left alone, in seconds.
+    """
+
+    wait_s = 0.0
+
+
+class FileTooLargeError(OSError):
+    """The file has more bytes than were allowed."""
+
+
+class RangeNotThereError(OSError):
+    """The file ends before the bytes that were asked for."""
+
+
+_OF_STATUS = {
+    403: (PermissionError, errno.EACCES),
+    404: (FileNotFoundError, errno.ENOENT),
+    412: (FileExistsError, errno.EEXIST),
+    416: (RangeNotThereError, errno.ERANGE),
+}
+
+
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
     """Errors of the libraries below fsspec leave the block as the operating system would name them.
@@ -95,7 +121,8 @@ def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S)
             if not is_told and left_s < patience_s - _SILENT_S:
                 is_told = True
                 logger.warning("%s is in trouble (%s); trying again for %.0f s more", uri, _said(error), left_s)
-            time.sleep(min(wait_s, left_s))
+            asked_s = error.wait_s if isinstance(error, RetryLaterError) else 0.0
+            time.sleep(min(max(wait_s, asked_s), left_s))
     raise AssertionError("waits never end")
 
 
@@ -110,6 +137,12 @@ def waits() -> Iterator[float]:
 def unavailable(uri: str, error: BaseException, patience_s: float) -> StoreUnavailableError:
     """The error that ends a run when its patience is over."""
     return StoreUnavailableError(f"{uri} could not be reached for {patience_s:.0f} s ({_said(error)}); try again later")
+
+
+def too_large(uri: str, size_bytes: int | None, max_bytes: int) -> FileTooLargeError:
+    """The error of a file that is not read because of its size; None if nobody said how large it is."""
+    has = "more" if size_bytes is None else f"{size_bytes} bytes"
+    return FileTooLargeError(errno.EFBIG, f"it has {has}, {max_bytes} are allowed", uri)
 
 
 def _said(error: BaseException) -> str:
@@ -157,10 +190,5 @@ def _of_response(error: Exception, response: dict[str, Any], uri: str) -> OSErro
         return CredentialsError(errno.EACCES, said, uri)
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500:
         return ConnectionError(errno.EIO, said, uri)
-    if status == 412:
-        return FileExistsError(errno.EEXIST, said, uri)
-    if status == 404:
-        return FileNotFoundError(errno.ENOENT, said, uri)
-    if status == 403:
-        return PermissionError(errno.EACCES, said, uri)
-    return OSError(errno.EINVAL, said, uri)
+    kind, number = _OF_STATUS.get(status, (OSError, errno.EINVAL))
+    return kind(number, said, uri)

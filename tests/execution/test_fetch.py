@@ -23,10 +23,12 @@ from pipeline.sinks.commits import commit_unit
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import refs_batch
 from pipeline.storage.folder import Folder
+from pipeline.storage.roots import Roots
 from tests import poison
 from tests.faults.barriers import Barrier
 from tests.faults.faults import Answer, Cut, Fault, Reset, Stall
 from tests.faults.proxied import ProxiedBucket
+from tests.web_server import LOOPBACK, WebServer, body, status
 
 
 @pytest.fixture
@@ -274,13 +276,6 @@ def test_a_missing_permission_of_ours_is_not_the_images_fault(
         fetch(bucket_of_photos)
 
 
-def test_a_host_that_does_not_answer_is_not_the_images_fault(fetch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(StoreUnavailableError, match=f"http://127.0.0.1:{port}/a.jpg"):
-        fetch(unversioned({"a.jpg": f"http://127.0.0.1:{port}/a.jpg"}), patience_s=0.1)
-
-
 def test_a_sink_that_does_not_answer_is_no_images_fault_either(fetch, bucket_of_photos, store: ProxiedBucket):
     store.proxy.install(Answer(503, key="commits/"))
     with pytest.raises(StoreUnavailableError, match="could not be reached"):
@@ -300,7 +295,7 @@ def test_images_that_are_ranges_of_one_file_are_read_as_such(
     assert [(image.image_id, image.height, image.width) for image in unit.images] == [("a", 400, 600), ("b", 427, 640)]
     np.testing.assert_array_equal(unit.pixels_NCHW[1], pipeline.preprocess(second, 64).numpy())
     (refused,) = unit.quarantine
-    assert (refused.image_id, refused.error_type, refused.error_class) == ("c", "TruncatedFile", "transient")
+    assert (refused.image_id, refused.error_type, refused.error_class) == ("c", "RangeNotThereError", "transient")
 
 
 def test_an_empty_range_is_an_empty_image_and_never_the_whole_file(fetch, bucket_of_photos, store: ProxiedBucket):
@@ -318,3 +313,87 @@ def test_what_a_damaged_shard_holds_is_one_row_that_says_why(fetch, photographs)
     assert ids(unit) == ["coins.png"]
     assert failures(unit) == {"00000.tar": ("fetch", "transient", "DamagedShard")}
     assert unit.quarantine[0].message == "it ends at byte 7"
+
+
+# Lists that somebody else wrote
+
+
+def test_what_a_list_may_not_name_is_one_row_each(fetch, photographs, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/good.png").symlink_to(photographs["coins.png"])
+    (tmp_path / "photos/link.png").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "photos/pipe.png")
+    place = f"{tmp_path}/photos"
+    refused = {
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "file://host/share",
+        f"{place}/link.png",
+        f"{place}/../other.png",
+        "s3://other-bucket/x.png",
+        "simplecache::file:///etc/passwd",
+        "data:,abc",
+        "http://169.254.169.254/latest/",
+        "s3://***@bucket/x.png",
+        "",
+    }
+    bad_keys = {f"{place}/a\nb.png", f"{place}/a\x1b[2Jb.png", "s3://bucket/\u202egnp.a", f"s3://bucket/{'x' * 2000}"}
+    uris = {f"{n}.png": uri for n, uri in enumerate(sorted({*refused, *bad_keys}))}
+    uris["good.png"], uris["pipe.png"] = f"{place}/good.png", f"{place}/pipe.png"
+    uris = {name: uri.replace("***@", "user:hunter2@") for name, uri in uris.items()}
+    unit = fetch(unversioned(uris), roots=Roots((place, str(photographs["coins.png"].parent))))
+    assert ids(unit) == ["good.png"]
+    by_type = {
+        kind: {row.uri for row in unit.quarantine if row.error_type == kind} for kind in ("UriNotAllowed", "BadKey")
+    }
+    assert by_type == {"UriNotAllowed": refused, "BadKey": bad_keys}
+    assert failures(unit)["pipe.png"] == ("fetch", "permanent", "NotARegularFileError")
+    assert len(unit.quarantine) == len(refused) + len(bad_keys) + 1
+    for row in unit.quarantine:
+        assert (row.stage, row.error_class) == ("fetch", "permanent")
+        assert row.message.isprintable()
+        assert "hunter2" not in row.uri + row.message
+
+
+def test_a_web_page_that_cannot_be_had_is_at_fault_and_a_server_in_trouble_is_waited_for(fetch, photographs):
+    troubled = iter([status(429, Retry_After="0"), status(503), body(photographs["coins.png"].read_bytes())])
+    pages = {
+        "/good.jpg": body(photographs["rocket.jpg"].read_bytes()),
+        "/later.png": lambda handler: next(troubled)(handler),  # noqa: PLW0108  another page each time
+        "/gone.png": status(410),
+        "/denied.png": status(403),
+        "/odd.png": status(418),
+    }
+    with WebServer(pages) as server:
+        root = f"http://127.0.0.1:{server.port}"
+        names = [*(path.removeprefix("/") for path in pages), "missing.png"]
+        uris = {name: f"{root}/{name}?key=hunter2" for name in names}
+        unit = fetch(unversioned(uris), roots=Roots((root,), LOOPBACK), patience_s=30.0)
+    assert ids(unit) == ["good.jpg", "later.png"]
+    assert failures(unit) == {
+        "gone.png": ("fetch", "permanent", "FileNotFoundError"),
+        "denied.png": ("fetch", "permanent", "PermissionError"),
+        "odd.png": ("fetch", "permanent", "OSError"),
+        "missing.png": ("fetch", "permanent", "FileNotFoundError"),
+    }
+    assert not any("hunter2" in row.uri + row.message for row in unit.quarantine)
+
+
+def test_one_web_page_in_trouble_is_set_aside_while_another_comes(fetch, photographs):
+    pages = {"/good.jpg": body(photographs["rocket.jpg"].read_bytes()), "/busy.png": status(503, Retry_After="1000")}
+    with WebServer(pages) as server:
+        root = f"http://127.0.0.1:{server.port}"
+        uris = {path.removeprefix("/"): f"{root}{path}" for path in pages}
+        unit = fetch(unversioned(uris), roots=Roots((root,), LOOPBACK), patience_s=0.2)
+    assert ids(unit) == ["good.jpg"]
+    assert failures(unit) == {"busy.png": ("fetch", "transient", "HostUnavailable")}
+
+
+def test_a_unit_of_hosts_that_do_not_answer_is_quarantined_and_ends_no_run(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    unit = fetch(
+        unversioned({"a": f"http://127.0.0.1:{port}/a.png"}), roots=Roots((f"http://127.0.0.1:{port}",), LOOPBACK)
+    )
+    assert failures(unit) == {"a": ("fetch", "transient", "HostUnavailable")}

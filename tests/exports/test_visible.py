@@ -1,12 +1,12 @@
 """Visible rows: for an image in several runs the last one counts, and what is read is what readers see."""
 
-import fsspec
 import numpy as np
 import pytest
 
 import pipeline
 from pipeline.errors import FeatureSetError
 from pipeline.exports.visible import VisibleRows
+from tests.faults.proxied import ProxiedBucket
 from tests.small_set import SmallSet
 from tests.vector_set import VectorSet, gaussian, names
 
@@ -37,12 +37,12 @@ def test_columns_come_in_the_order_that_was_asked_for(small: VectorSet):
     assert first.schema.names == ["row", "shard", "image_id"]
 
 
-def test_a_set_on_an_object_store_is_read_as_one_on_disk(small: VectorSet, tmp_path):
-    store, uri = fsspec.filesystem("memory"), f"memory://{tmp_path.name}/features"
+def test_a_set_on_an_object_store_is_read_as_one_on_disk(small: VectorSet, tmp_path, store: ProxiedBucket):
     for path in (tmp_path / "features").rglob("*"):
         if path.is_file():
-            store.pipe_file(f"{uri}/{path.relative_to(small.uri)}", path.read_bytes())
-    assert ids_of(VisibleRows(uri)) == ids_of(VisibleRows(small.uri))
+            key = f"features/{path.relative_to(small.uri)}"
+            store.direct.put_object(Bucket=store.bucket, Key=key, Body=path.read_bytes())
+    assert ids_of(VisibleRows(f"s3://{store.bucket}/features")) == ids_of(VisibleRows(small.uri))
 
 
 def test_no_set_and_an_unsealed_one_are_refused(tmp_path):

@@ -24,7 +24,11 @@ def small_checkpoint(tmp_path):
         (["source=sample", "model.checkpoint={tmp}/no.pt"], 64, "there is no checkpoint file {tmp}/no.pt"),
         (["source=sample", "model.checkpoint={checkpoint}"], 64, "debug.pt"),
         (["source=sample", "model.checkpoint=random", "sink.uri={checkpoint}/deeper"], 73, "debug.pt is not a folder"),
-        (["source=sample", "model.checkpoint=random", "sink.uri=memory://bucket/x"], 64, "local disk"),
+        (
+            ["source=sample", "model.checkpoint=random", "sink.uri=memory://bucket/x"],
+            64,
+            "memory: is no scheme that is read",
+        ),
         (["source=sample", "model.checkpoint=random", "preprocess.side_px=100"], 64, "100 x 100"),
     ],
 )

@@ -88,6 +88,7 @@ def test_integer_pixels_are_refused():
     [
         ({"stages": []}, r"stages=\[\]"),
         ({"stages": [1, 0, 1, 1]}, r"stages=\[1, 0, 1, 1\]"),
+        ({"stages": [1, 1, 198, 1]}, "at most 200 blocks"),
         ({"window_spec": [8, 4]}, "one entry for each of the 4 stages"),
         ({"window_spec": [0, 4, 14, 7]}, "window of at least 1"),
         ({"q_pool": 4}, "q_pool=4 must lie between 0 and 3"),

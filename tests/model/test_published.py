@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from pipeline.errors import CheckpointError
-from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file
+from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.storage.cache import cache_folder
 
 BODY = bytes(range(256)) * 9000
@@ -139,3 +139,29 @@ def test_the_table_holds_the_eight_published_files():
 def test_the_short_names_of_published_configurations_are_understood(name: str, file: str | None):
     entry = published_file(name)
     assert (entry and entry.file) == file
+
+
+TINY, OLD_TINY = PUBLISHED["sam2.1_hiera_tiny"], PUBLISHED["sam2_hiera_tiny"]
+
+
+@pytest.mark.parametrize("file", ["sam2.1_hiera_tiny.pt", "sam2.1_hiera_t.pt"])
+def test_a_file_of_a_published_name_and_size_must_have_the_published_bytes(file: str):
+    changed = PublishedFile("", file, TINY.size_bytes, TINY.sha256[:-1] + "0")
+    with pytest.raises(CheckpointError, match=f"sha256 {changed.sha256} instead of {TINY.sha256}: it is damaged"):
+        refuse_mistaken(changed, "sam2.1_hiera_tiny")
+    refuse_mistaken(TINY, "sam2.1_hiera_tiny")
+
+
+@pytest.mark.parametrize("file", ["sam2.1_hiera_tiny.pt", "mine.pt"])
+def test_another_published_variant_is_refused_whatever_it_is_called(file: str):
+    other = PublishedFile("", file, OLD_TINY.size_bytes, OLD_TINY.sha256)
+    with pytest.raises(CheckpointError, match=r"is the published checkpoint of sam2_hiera_tiny, but the model is"):
+        refuse_mistaken(other, "sam2.1_hiera_tiny")
+    refuse_mistaken(PublishedFile("", "mine.pt", other.size_bytes, other.sha256), "sam2_hiera_tiny")
+    refuse_mistaken(PublishedFile("", "mine.pt", other.size_bytes, other.sha256), "a_model_of_ours")
+
+
+def test_a_body_longer_than_published_is_not_read_to_its_end(server: str):
+    short = PublishedFile("092824", "sam2.1_hiera_tiny.pt", 10, "0" * 64)
+    with pytest.raises(CheckpointError, match=f"is not the published file: {1 << 20} bytes"):
+        fetch_published(NAME, base_url=f"{server}/good", entry=short)

@@ -1,13 +1,14 @@
 """A model file may name eight targets and nothing else, at any depth."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.model.build import load_encoder_config
-from pipeline.model.targets import FPN_NECK, HIERA, IMAGE_ENCODER, POSITION_ENCODING, TARGETS, translate_targets
+from pipeline.model.targets import FPN_NECK, HIERA, IMAGE_ENCODER, POSITION_ENCODING, TARGETS, locate, translate_targets
 
 PUBLISHED = {
     "_target_": "sam2.modeling.backbones.image_encoder.ImageEncoder",
@@ -87,3 +88,32 @@ def test_a_class_in_the_wrong_place_is_refused(place: str, value: Any, message: 
 
 def test_shipped_files_name_our_own_targets():
     assert load_encoder_config("hiera_debug").tree["_target_"] == IMAGE_ENCODER
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS.values())))
+def test_every_path_of_the_table_leads_to_the_class_of_that_name(target: str):
+    found = locate(target)
+    assert f"{found.__module__}.{found.__qualname__}" == target
+
+
+@pytest.mark.parametrize(
+    ("target", "leads_to"),
+    [
+        ("pipeline.model.build.ImageEncoder", "pipeline.model.image_encoder.ImageEncoder"),
+        ("pathlib.Path", "pathlib.Path"),
+        ("os.system", "<built-in function system>"),
+        ("pipeline.model.hiera.PatchEmbed", "pipeline.model.hiera.PatchEmbed"),
+        ("pipeline.model.hiera.Nothing", "None"),
+    ],
+)
+def test_a_path_that_leads_elsewhere_is_refused_by_what_was_found(target: str, leads_to: str):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"_target_ {target!r} leads to {leads_to}, which is not that class")
+    ):
+        locate(target)
+
+
+@pytest.mark.parametrize("tree", [{"a": "${b}"}, {"a": ["x", "${oc.env:HOME}"]}, {"${a}": 1}])
+def test_an_interpolation_that_is_left_is_refused(tree: dict[str, Any]):
+    with pytest.raises(ConfigError, match="is an interpolation after all were resolved"):
+        translate_targets({**PUBLISHED, "trunk": {**PUBLISHED["trunk"], **tree}})

@@ -37,10 +37,16 @@ def test_copying_counts_and_hashes_every_byte():
     assert copied.getvalue() == data
 
 
+def test_copying_a_stream_without_end_ends():
+    with open("/dev/zero", "rb") as endless:  # noqa: PTH123
+        size_bytes, _ = copy_stream(endless, io.BytesIO(), most_bytes=5 << 20)
+    assert size_bytes == 6 << 20
+
+
 def test_the_hash_of_a_file_follows_its_content(tmp_path: Path):
     path = tmp_path / "x"
     for content in (b"one", b"other"):
         path.write_bytes(content)
         assert file_sha256(path) == hashlib.sha256(content).hexdigest()
-    with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*No such file"):
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*missing"):
         file_sha256(tmp_path / "missing")

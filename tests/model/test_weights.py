@@ -2,18 +2,20 @@
 
 import hashlib
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
 
-import fsspec
 import pytest
 import torch
 
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_config
+from pipeline.model.checkpoint_kind import MAX_BYTES, check_size
 from pipeline.model.weights import Weights, local_copy, resolve_weights
 from pipeline.storage.cache import cache_folder
+from tests.faults.proxied import ProxiedBucket
 
 MODEL = "hiera_debug"
 
@@ -74,34 +76,33 @@ def test_a_file_that_changed_since_is_refused_with_both_hashes(checkpoint: Path)
     with pytest.raises(CheckpointError, match=f"has sha256 {sha256_of(checkpoint)}, but this run began with"):
         local_copy(weights)
     checkpoint.unlink()
-    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint file"):
         local_copy(weights)
 
 
-def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path):
-    uri = "memory://bucket/deep/x.pt?version=3"
-    filesystem = fsspec.filesystem("memory")
-    filesystem.pipe_file("/bucket/deep/x.pt?version=3", checkpoint.read_bytes())
+def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    uri = f"s3://{store.bucket}/deep/x.pt?version=3"
+    store.direct.put_object(Bucket=store.bucket, Key="deep/x.pt?version=3", Body=checkpoint.read_bytes())
     weights = resolve_weights(uri, MODEL)
     cached = cache / f"{sha256_of(checkpoint)}.pt"
     assert local_copy(weights) == cached
     assert weights.label.startswith("x.pt sha256 ")
     assert "bucket" not in repr(weights)
 
-    filesystem.rm("/bucket", recursive=True)
+    store.direct.delete_object(Bucket=store.bucket, Key="deep/x.pt?version=3")
     assert local_copy(weights) == cached
     cached.unlink()
-    with pytest.raises(CheckpointError, match=re.escape("there is no checkpoint memory://bucket/deep/x.pt;")):
+    with pytest.raises(CheckpointError, match=re.escape(f"there is no checkpoint s3://{store.bucket}/deep/x.pt;")):
         local_copy(weights)
 
 
-def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path):
-    filesystem = fsspec.filesystem("memory")
-    filesystem.pipe_file("/bucket/z.pt", checkpoint.read_bytes())
-    first = resolve_weights("memory://bucket/z.pt", MODEL)
-    assert resolve_weights("memory://bucket/z.pt", MODEL) == first
-    filesystem.pipe_file("/bucket/z.pt", b"other")
-    second = resolve_weights("memory://bucket/z.pt", MODEL)
+def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    uri = f"s3://{store.bucket}/z.pt"
+    store.direct.put_object(Bucket=store.bucket, Key="z.pt", Body=checkpoint.read_bytes())
+    first = resolve_weights(uri, MODEL)
+    assert resolve_weights(uri, MODEL) == first
+    store.direct.put_object(Bucket=store.bucket, Key="z.pt", Body=b"other")
+    second = resolve_weights(uri, MODEL)
     assert second.sha256 == hashlib.sha256(b"other").hexdigest() != first.sha256
     (cache / f"{first.sha256}.pt").unlink()
     with pytest.raises(CheckpointError, match="but this run began with"):
@@ -109,9 +110,9 @@ def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache
     assert not list(cache.glob("*.part"))
 
 
-def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: Path):
-    fsspec.filesystem("memory").pipe_file("/bucket/w.pt", checkpoint.read_bytes())
-    weights = resolve_weights("memory://bucket/w.pt", MODEL)
+def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: Path, store: ProxiedBucket):
+    store.direct.put_object(Bucket=store.bucket, Key="w.pt", Body=checkpoint.read_bytes())
+    weights = resolve_weights(f"s3://{store.bucket}/w.pt", MODEL)
     (cache / f"{weights.sha256}.pt").write_bytes(b"damaged")
     assert sha256_of(local_copy(weights)) == weights.sha256
 
@@ -119,9 +120,11 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: P
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("missing.pt", "there is no checkpoint file /.*missing.pt; give the path"),
-        ("memory://nowhere/x.pt", "there is no checkpoint memory://nowhere/x.pt; give"),
-        ("nosuch://x/y.pt", "cannot fetch the checkpoint nosuch://x/y.pt: ValueError"),
+        ("missing.pt", "there is no checkpoint file /.*missing.pt; look at the path"),
+        *(
+            (f"{scheme}://x/y.pt", f"cannot fetch the checkpoint {scheme}://x/y.pt: only from s3, gs")
+            for scheme in ("nosuch", "memory", "http", "https", "file", "FILE")
+        ),
         ("random:x", "checkpoint 'random:x' is not a .pt, .pth, .safetensors file"),
         ("Published", "checkpoint 'Published' is not a .*; give .* published, random .* or auto"),
         ("x.onnx", "checkpoint 'x.onnx' is not a"),
@@ -167,3 +170,70 @@ def test_auto_falls_back_to_random_weights_and_says_so_loudly(caplog: pytest.Log
     assert "UNTRAINED" in record.getMessage()
     assert "no published checkpoint of 'hiera_debug'" in record.getMessage()
     assert not cache_folder().exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:9/x.pt",
+        "https://host/x.pt",
+        "github://org:repo@main/x.pt",
+        "simplecache::s3://bucket/x.pt",
+        "zip://x::file:///tmp/a.pt",
+        "memory://x::http://127.0.0.1:9/a.pt",
+        "reference://x.pt",
+        "file://host/share/x.pt",
+        "s3://bucket/../other/x.pt",
+    ],
+)
+def test_only_object_stores_are_fetched_from_and_nothing_is_asked_before(uri: str, cache: Path):
+    with pytest.raises(CheckpointError, match=r"cannot fetch the checkpoint .*: only from s3, gs, .*give its path"):
+        resolve_weights(uri, MODEL)
+    assert not cache.exists()
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path, checkpoint: Path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
+    (tmp_path / "device.pt").symlink_to("/dev/zero")
+    (tmp_path / "device-in-the-middle.pt").symlink_to(tmp_path / "device.pt")
+    for name in ("pipe.pt", "folder.pt", "device.pt", "device-in-the-middle.pt"):
+        with pytest.raises(CheckpointError, match=rf"{name} is not a regular file"):
+            resolve_weights(str(tmp_path / name), MODEL)
+    for path in ("/dev/zero", "../../x"):
+        with pytest.raises(CheckpointError, match=r"is not a \.pt, \.pth, \.safetensors file"):
+            resolve_weights(path, MODEL)
+    for name in ("loop.pt", f"{'x' * 5000}.pt", "../../no/x.pt", "nul\0.pt"):
+        with pytest.raises(CheckpointError, match="there is no checkpoint file"):
+            resolve_weights(str(tmp_path / name), MODEL)
+    # A link to a file is the file: the command is trusted to name what the job may read.
+    (tmp_path / "link.pt").symlink_to(checkpoint)
+    assert resolve_weights(str(tmp_path / "link.pt"), MODEL).sha256 == sha256_of(checkpoint)
+
+
+def test_a_pipe_that_took_the_place_of_the_file_is_refused_too(checkpoint: Path):
+    weights = resolve_weights(str(checkpoint), MODEL)
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    with pytest.raises(CheckpointError, match="is not a regular file"):
+        local_copy(weights)
+
+
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path, cache: Path):
+    with (tmp_path / "x.pt").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(CheckpointError, match="has 4,294,967,297 bytes; a checkpoint has at most 4,294,967,296"):
+        resolve_weights(str(tmp_path / "x.pt"), MODEL)
+    with pytest.raises(CheckpointError, match=r"memory://huge/x\.pt has 4,294,967,297 bytes"):
+        check_size(MAX_BYTES + 1, "memory://huge/x.pt")
+    assert not cache.exists()
+
+
+def test_a_file_with_the_name_of_a_published_one_is_accepted_with_a_warning(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+):
+    named = checkpoint.rename(checkpoint.with_name("sam2.1_hiera_tiny.pt"))
+    with caplog.at_level(logging.WARNING, logger="pipeline"):
+        assert resolve_weights(str(named), MODEL).sha256 == sha256_of(named)
+    assert "has the name of a published checkpoint, but sha256" in caplog.text

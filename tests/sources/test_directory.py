@@ -2,12 +2,9 @@
 
 import os
 import stat
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from pipeline.errors import AccessDeniedError, SourceError, StoreUnavailableError
@@ -32,16 +29,6 @@ def photos(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def remote_photos() -> Iterator[str]:
-    """The same folder in fsspec's in-memory store."""
-    store, bucket = fsspec.filesystem("memory"), uuid.uuid4().hex
-    for name in FILES:
-        store.pipe_file(f"/{bucket}/photos/{name}", name.encode())
-    yield f"memory://{bucket}/photos"
-    store.rm(f"/{bucket}", recursive=True)
 
 
 def refs(source: DirectorySource) -> list[dict[str, Any]]:
@@ -75,15 +62,6 @@ def test_a_relative_folder_gives_uris_that_hold_anywhere(photos: Path, monkeypat
     monkeypatch.chdir("/")
     assert [ref["uri"] for ref in refs(source)] == [f"{photos}/{name}" for name in IMAGES]
     assert source.description["uri"] == str(photos)
-
-
-def test_a_remote_folder_gives_the_same_ids_as_a_local_one(remote_photos: str):
-    source = DirectorySource(remote_photos)
-    assert ids(source) == IMAGES
-    assert source.num_ignored == 3
-    for ref in refs(source):
-        assert ref["uri"].startswith("memory://")
-        assert read_uri(ref["uri"]).decode() == ref["image_id"]
 
 
 def test_a_bucket_gives_the_same_ids_as_a_folder_and_the_versions_of_its_objects(store: ProxiedBucket):
@@ -160,11 +138,11 @@ def test_an_empty_folder_has_no_refs(tmp_path: Path):
     assert ids(DirectorySource(str(tmp_path))) == []
 
 
-def test_a_missing_folder_is_a_source_error_naming_it(tmp_path: Path, remote_photos: str):
+def test_a_missing_folder_is_a_source_error_naming_it(tmp_path: Path, store: ProxiedBucket):
     with pytest.raises(SourceError, match=f"source.uri={tmp_path}/nope: there is no folder"):
         DirectorySource(f"{tmp_path}/nope")
     with pytest.raises(SourceError, match="there is no folder"):
-        DirectorySource(f"{remote_photos}/nope")
+        DirectorySource(f"s3://{store.bucket}/nope")
 
 
 def test_a_file_is_no_folder(photos: Path):

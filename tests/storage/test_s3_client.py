@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import AccessDeniedError
 from pipeline.storage.folder import Folder
-from pipeline.storage.s3_client import S3Client, split_uri
-from pipeline.storage.trouble import CredentialsError
+from pipeline.storage.s3_client import S3Client
+from pipeline.storage.trouble import CredentialsError, FileTooLargeError, RangeNotThereError
 from tests.faults.faults import Answer, Cut, FlipBit, Stall
 from tests.faults.proxied import ProxiedBucket
 
@@ -20,22 +20,6 @@ def at(store: ProxiedBucket) -> dict[str, str]:
     """Where there is an object."""
     store.direct.put_object(Bucket=store.bucket, Key="k", Body=b"0123456789")
     return {"Bucket": store.bucket, "Key": "k"}
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("s3://bucket/a/b.jpg", ("bucket", "a/b.jpg")),
-        ("s3a://bucket/a", ("bucket", "a")),
-        ("s3://bucket", ("bucket", "")),
-        ("s3://bucket/", ("bucket", "")),
-        ("s3://bucket/a?b#c d%20e+f", ("bucket", "a?b#c d%20e+f")),
-        ("s3://bucket//a//b/", ("bucket", "/a//b/")),
-        ("s3://bucket/s3://a", ("bucket", "s3://a")),
-    ],
-)
-def test_nothing_in_a_key_means_anything(uri: str, expected: tuple[str, str]):
-    assert split_uri(uri) == expected
 
 
 @pytest.mark.parametrize("fault", [Answer(503), Answer(500), Answer(409), Stall(seconds=5)], ids=str)
@@ -58,6 +42,11 @@ def test_other_requests_are_sent_a_few_times(at: dict[str, str], store: ProxiedB
 def test_a_body_comes_whole_or_not_at_all(at: dict[str, str], store: ProxiedBucket):
     assert S3Client().get(**at) == b"0123456789"
     assert S3Client().get(**at, Range="bytes=3-5") == b"345"
+    assert S3Client().get(10, **at) == b"0123456789"
+    with pytest.raises(FileTooLargeError, match="it has 10 bytes, 9 are allowed"):
+        S3Client().get(9, **at)
+    with pytest.raises(RangeNotThereError):
+        S3Client().get(**at, Range="bytes=10-11")
     for fault in (Cut(0.5), Cut(0.5, "reset"), Cut(0), Cut(0.5, seconds=5), FlipBit()):
         store.proxy.clear()
         store.proxy.install(fault)

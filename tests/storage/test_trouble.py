@@ -9,7 +9,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pipeline.errors import AccessDeniedError, SinkError, StoreUnavailableError
-from pipeline.storage.trouble import CredentialsError, as_sink_error, patiently, store_errors, unavailable, waits
+from pipeline.storage.trouble import (
+    CredentialsError,
+    RangeNotThereError,
+    RetryLaterError,
+    as_sink_error,
+    patiently,
+    store_errors,
+    too_large,
+    unavailable,
+    waits,
+)
 
 
 def answered(status: int, code: str) -> ClientError:
@@ -38,6 +48,7 @@ def in_our_words(error: Exception) -> BaseException:
         (400, "BadDigest", ConnectionError),
         (200, "InternalError", ConnectionError),
         (412, "PreconditionFailed", FileExistsError),
+        (416, "InvalidRange", RangeNotThereError),
         (404, "NoSuchKey", FileNotFoundError),
         (404, "404", FileNotFoundError),
         (403, "AccessDenied", PermissionError),
@@ -175,3 +186,22 @@ def test_the_end_of_patience_names_an_error_that_says_nothing():
 def test_errors_of_writing_say_where_and_what_to_do(error: Exception, kind: type[Exception], says: str):
     with pytest.raises(kind, match=says), as_sink_error("/x"):
         raise error
+
+
+def test_a_server_that_wants_to_be_left_alone_is_as_long_as_patience_lasts():
+    tries = []
+
+    def busy() -> None:
+        tries.append(1)
+        error = RetryLaterError(errno.EIO, "the server says 503")
+        error.wait_s = 1000.0
+        raise error
+
+    with pytest.raises(StoreUnavailableError, match="the server says 503"):
+        patiently(busy, "https://images.example", patience_s=0.3)
+    assert len(tries) == 2, "at once, and when patience ends"
+
+
+def test_a_file_that_is_too_large_says_how_large():
+    assert str(too_large("/a", 11, 10).strerror) == "it has 11 bytes, 10 are allowed"
+    assert str(too_large("/a", None, 10).strerror) == "it has more, 10 are allowed"
