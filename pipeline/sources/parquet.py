@@ -109,7 +109,8 @@ class ParquetSource:
             except ImageError as error:
                 broken.append(f"{file.name}: {error}")
             else:
-                return _chosen(file.uri, found, *self._wanted)
+                column, id_column, columns = self._wanted
+                return _chosen(file.uri, found, column, id_column=id_column, columns=columns)
         said = f"none of {len(broken)} .parquet files in {self._files.uri} can be read, the first is {broken[0]}"
         raise SourceError(said)
 
@@ -162,20 +163,20 @@ class ParquetSource:
         suffix = cast("str", Part(row=0, column=chosen.image).text).removeprefix("row=0")
         parts = pc.binary_join_element_wise("row=", numbers, suffix, "")
         own = [pa.array(values[name], _KINDS[kind]) for name, kind in chosen.own.items()]
-        return self._refs(file, ids, parts, own)
+        return self._refs(file, ids, parts, own=own)
 
     def _damaged(self, file: SourceFile, damage: str) -> pa.RecordBatch:
         own = [pa.nulls(1, _KINDS[kind]) for kind in self._columns.own.values()]
-        return self._refs(file, pa.array([file.name]), pa.array([Part(damage=damage).text]), own)
+        return self._refs(file, pa.array([file.name]), pa.array([Part(damage=damage).text]), own=own)
 
-    def _refs(self, file: SourceFile, ids: pa.Array, parts: pa.Array, own: list[pa.Array]) -> pa.RecordBatch:
+    def _refs(self, file: SourceFile, ids: pa.Array, parts: pa.Array, *, own: list[pa.Array]) -> pa.RecordBatch:
         sizes_bytes = pa.repeat(pa.scalar(file.size_bytes, pa.int64()), len(ids))
         places = [pa.repeat(file.uri, len(ids)), sizes_bytes, pa.repeat(file.version, len(ids))]
         return pa.RecordBatch.from_arrays([ids, *places, parts, *own], schema=self.schema)
 
 
 def _chosen(
-    uri: str, found: dict[str, Any], column: str | None, id_column: str | None, columns: tuple[str, ...] | None
+    uri: str, found: dict[str, Any], column: str | None, *, id_column: str | None, columns: tuple[str, ...] | None
 ) -> _Columns:
     images, plain = found["images"], found["columns"]
     matching = [path for path in images if column in (None, path, path.removesuffix(".bytes"))]

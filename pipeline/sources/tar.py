@@ -107,16 +107,18 @@ class TarSource:
             starts, ends = batch["start"], batch["end"]
             ids = pc.binary_join_element_wise(shard.name, batch["name"], "/") if self._shard_ids else batch["name"]
             spans = pc.binary_join_element_wise(pc.cast(starts, pa.string()), pc.cast(ends, pa.string()), "-")
-            yield _batch(shard, ids, pc.subtract(ends, starts), pc.binary_join_element_wise("bytes=", spans, ""))
+            parts = pc.binary_join_element_wise("bytes=", spans, "")
+            yield _batch(shard, ids, parts, sizes_bytes=pc.subtract(ends, starts))
         if damage is not None:
-            yield _batch(shard, pa.array([shard.name]), pa.array([0]), pa.array([Part(damage=damage).text]))
+            parts = pa.array([Part(damage=damage).text])
+            yield _batch(shard, pa.array([shard.name]), parts, sizes_bytes=pa.array([0]))
 
 
 def _indexed(shard: SourceFile, patience_s: float) -> tuple[SourceFile, TarIndex]:
     return shard, index_of(shard, patience_s)
 
 
-def _batch(shard: SourceFile, ids: pa.Array, sizes_bytes: pa.Array, parts: pa.Array) -> pa.RecordBatch:
+def _batch(shard: SourceFile, ids: pa.Array, parts: pa.Array, *, sizes_bytes: pa.Array) -> pa.RecordBatch:
     count = len(ids)
     columns = [ids, pa.repeat(shard.uri, count), sizes_bytes, pa.repeat(shard.version, count), parts]
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
