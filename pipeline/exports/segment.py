@@ -12,6 +12,8 @@ from pipeline.errors import ConfigError, ImageError, StoreUnavailableError
 from pipeline.exports.local_output import replacing
 from pipeline.exports.mask_decoder import MaskDecoder, Point
 from pipeline.exports.new_image import weights_of
+from pipeline.featureset.part import Part
+from pipeline.featureset.schema import PART
 from pipeline.model.weights import local_copy
 from pipeline.preprocessing.decode import decode
 from pipeline.readers.feature_set import open_features
@@ -19,6 +21,8 @@ from pipeline.readers.row import FeatureRow
 from pipeline.storage.reading import read_uri
 
 _MASK_COLOUR, _ON, _BESIDE = (30, 144, 255), (40, 200, 60), (220, 30, 30)
+# A row may be a part of a shard of gigabytes, which is not read for a picture.
+_MAX_IMAGE_BYTES = 256 << 20
 _GREY = 128
 
 
@@ -108,7 +112,8 @@ def _overlay(row: FeatureRow, mask: np.ndarray, *, points: Sequence[Point], back
 
 def _pixels(row: FeatureRow) -> np.ndarray:
     try:
-        pixels = decode(read_uri(row.uri))
+        start, end = Part.of(row.extra.get(PART.name)).bytes_at or (0, None)
+        pixels = decode(read_uri(row.uri, start=start, end=end, max_bytes=_MAX_IMAGE_BYTES))
     except (OSError, ImageError, StoreUnavailableError):
         pixels = None
     if pixels is None or pixels.shape[:2] != row.original_size:

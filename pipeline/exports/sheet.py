@@ -18,6 +18,8 @@ TILE_PX = 192
 MARGIN_PX = 8
 LINE_PX = 16
 NUM_COLUMNS = 6
+# A row may be a part of a shard of gigabytes, which is not read for a picture.
+_MAX_IMAGE_BYTES = 256 << 20
 _GREY, _BLACK, _RED, _WHITE = (160, 160, 160), (20, 20, 20), (220, 30, 30), (255, 255, 255)
 
 
@@ -77,7 +79,7 @@ def _drawn(tiles: Sequence[Tile | None], title: str | None) -> Image.Image:
 def _thumbnail(tile: Tile) -> Image.Image:
     """A square with the whole image in its middle."""
     try:
-        image = Image.fromarray(decode(read_uri(tile.uri)))
+        image = Image.fromarray(decode(read_uri(tile.uri, max_bytes=_MAX_IMAGE_BYTES)))
     except (OSError, ImageError, StoreUnavailableError):
         return _unreadable()
     square = Image.new("RGB", (TILE_PX, TILE_PX), _WHITE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipeline
@@ -313,6 +314,23 @@ def test_what_a_damaged_shard_holds_is_one_row_that_says_why(fetch, photographs)
     assert ids(unit) == ["coins.png"]
     assert failures(unit) == {"00000.tar": ("fetch", "transient", "DamagedShard")}
     assert unit.quarantine[0].message == "it ends at byte 7"
+
+
+def test_images_in_rows_of_a_parquet_file_are_read_by_the_decoder(fetch, photographs, store: ProxiedBucket, tmp_path):
+    names = ["coffee.png", "rocket.jpg", "camera.png"]
+    images = [*(photographs[name].read_bytes() for name in names), None]
+    table = pa.table({"image": pa.array([{"bytes": data} for data in images])})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2, write_page_checksum=True, compression="none")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[data.index(images[2]) + 1000] ^= 1
+    store.direct.put_object(Bucket=store.bucket, Key="a.parquet", Body=bytes(data))
+    uri = f"s3://{store.bucket}/a.parquet"
+    parts = pa.array([Part(row=row, column="image.bytes").text for row in range(4)])
+    unit = fetch([refs_batch([(str(row), uri, len(data), "") for row in range(4)]).append_column(PART, parts)])
+    assert ids(unit) == ["0", "1"]
+    for place, name in enumerate(names[:2]):
+        np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(photographs[name], 64).numpy())
+    assert failures(unit) == dict.fromkeys("23", ("fetch", "transient", "DamagedShard"))
 
 
 # Lists that somebody else wrote
