@@ -12,13 +12,14 @@ def describe(values: dict[str, Any], _overrides: list[str]) -> None:
     from pipeline.config import checked
     from pipeline.export_config import DescribeConfig
     from pipeline.exports.describe import describe as describe_set
+    from pipeline.redaction import shown
     from pipeline.storage.folder import Folder
 
     del values["choices"]
     config = checked(DescribeConfig, values)
     root = Folder(config.sink.uri)
     describe_set(root, config.licence)
-    print(f"described {root.uri}: README.md, croissant.json", flush=True)
+    print(f"described {shown(root.uri)}: README.md, croissant.json", flush=True)
 
 
 if __name__ == "__main__":

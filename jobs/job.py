@@ -1,6 +1,5 @@
 """What every job does: compose its configuration with Hydra, call one function, turn its errors into an exit code."""
 
-import logging
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from pipeline.errors import ConfigError, HeadLostError, PipelineError
 from pipeline.execution.stopping import stop_on_sigterm
 from pipeline.floors import check_floors
 from pipeline.interpolations import refuse_resolvers
+from pipeline.observability.logs import log_to_stderr
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # Paths, URIs and ids, by field or by the last part of it.
@@ -30,8 +30,7 @@ Job = Callable[[dict[str, Any], list[str]], None]
 
 def run_job(name: str, job: Job, *, flags: Collection[str] = ()) -> int:
     """Runs `job` on configs/<name>.yaml with the command line (overrides, and `flags` if any); gives the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+    log_to_stderr()
     stop_on_sigterm()
     overrides = sys.argv[1:]
     if {"-h", "--help"} & set(overrides):

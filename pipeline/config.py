@@ -6,16 +6,26 @@ YAML becomes these dataclasses at the door; below it travel plain keyword argume
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ConfigError
+from pipeline.redaction import redacted
 from pipeline.source_config import PLACES, SourceConfig
 
 T = TypeVar("T")
 
 _STRICT = ConfigDict(extra="forbid")
 
+
+def _public(uri: str) -> str:
+    if "://" in uri and redacted(uri) != uri:
+        raise ValueError("it holds a secret, and records repeat it; let the store's own credentials open it")
+    return uri
+
+
+# Of a place that records and cards name.
+PlaceUri = Annotated[str, Field(min_length=1), AfterValidator(_public)]
 StorageDtype = Literal["float16", "float32", "int8"]
 StorageDtypes = Annotated[
     tuple[StorageDtype, ...],
@@ -32,7 +42,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class SinkConfig:
     """Where the feature set goes."""
 
-    uri: Annotated[str, Field(min_length=1)]
+    uri: PlaceUri
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -75,6 +85,7 @@ class ExecutionConfig:
     num_encoders: PositiveInt | None = None
     ray_address: str | None = None
     ray_logs: bool = False
+    allow_unauthenticated_ray: bool = False
     decode_timeout_s: PositiveFloat = 60.0
     decode_memory_gib: PositiveFloat = 6.0
     patience_s: Annotated[float, Field(ge=0)] = 300.0
@@ -183,6 +194,10 @@ def _with_places(config: J) -> J:
         raise ConfigError(f"source.uri={config.source.uri!r} has no meaning with source=sample; use source=directory")
     if config.source.kind in PLACES and not config.source.uri:
         raise ConfigError(f"source.uri is not set: {PLACES[config.source.kind]}, or use source=sample")
+    try:
+        _public(config.source.uri or "")
+    except ValueError as error:
+        raise ConfigError(f"source.uri={config.source.uri!r}: {error}") from None
     if not config.model.checkpoint:
         raise ConfigError(
             "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "
@@ -200,4 +215,5 @@ def _complaint(item: Any) -> str:
         return f"{field} is missing"
     if item["type"] == "union_tag_invalid":
         return f"{field}.kind={item['ctx']['tag']!r}: input should be one of {item['ctx']['expected_tags']}"
-    return f"{field}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    said = item["msg"].removeprefix("Value error, ")
+    return f"{field}={item['input']!r}: {said[0].lower()}{said[1:]}"

@@ -23,11 +23,24 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 from collections.abc import Callable
 from functools import partial
 
+from pipeline.redaction import shown
+
 
 class PipelineError(Exception):
-    """Base of every error this package raises on purpose; the message says what to do."""
+    """Base of every error this package raises on purpose; the message says what to do.
+
+    Args:
+        lines: of the message, which may repeat whatever anybody said: what is secret in it does not get in, and a name
+            with a line end in it stays within its line.
+    """
 
     exit_code = 70
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(shown, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(PipelineError):
@@ -116,9 +129,6 @@ class AuditFailedError(FeatureSetError):
 
 class ImageNotFoundError(FeatureSetError, KeyError):
     """The feature set has no image of that id."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class ImageError(PipelineError):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from pipeline.config import PositiveInt, SinkConfig, checked
+from pipeline.config import PlaceUri, PositiveInt, SinkConfig, checked
 from pipeline.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -30,7 +30,7 @@ class DescribeConfig:
 class PlaceConfig:
     """Where a feature set, an index or an export is."""
 
-    uri: Annotated[str, Field(min_length=1)]
+    uri: PlaceUri
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -151,3 +151,15 @@ def test_a_checkpoint_is_never_guessed(checkpoint: str | None):
     assert message.startswith("model.checkpoint is not set")
     assert "'published'" in message
     assert "'random'" in message
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://u:hunter2@b/k", "https://h/photos?X-Amz-Signature=hunter2", "az://c/k?sig=hunter2"]
+)
+@pytest.mark.parametrize("field", ["source", "sink"])
+def test_a_place_that_records_name_holds_no_secret(field: str, uri: str):
+    values = deepcopy(VALUES)
+    values[field]["uri"] = uri
+    with pytest.raises(ConfigError, match=rf"^{field}.uri='.*\*\*\*.*': it holds a secret") as caught:
+        job_config(values)
+    assert "hunter2" not in str(caught.value)

@@ -80,3 +80,9 @@ def test_a_store_in_trouble_is_trouble_to_whoever_waits_for_connections():
 def test_a_bad_source_or_checkpoint_is_a_bad_configuration():
     assert issubclass(errors.SourceError, ConfigError)
     assert issubclass(errors.CheckpointError, ConfigError)
+
+
+def test_a_message_takes_in_no_secret_and_a_name_in_it_begins_no_line():
+    error = FeatureSetError("no \n{level: ERROR}\x1b[2J at https://u:p@h/k?sig=abc", "what to do")
+    assert str(error) == "no \\n{level: ERROR}\\x1b[2J at https://***@h/k?***\nwhat to do"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301

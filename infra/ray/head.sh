@@ -1,8 +1,9 @@
 # bash infra/ray/head.sh [ray start options]    starts a Ray head on this machine for submitted jobs; `ray stop` ends it
 set -euo pipefail
 
-# Whoever reaches Ray's ports runs code here: loopback only, and a token on every call. Keep the token out of files that
-# travel with jobs; workers and clients need the same two variables.
+# Whoever reaches Ray's ports runs code here, and all but the dashboard's are open on every interface, whatever address Ray
+# is given: so a token on every call. Keep it out of files that travel with jobs; workers and clients need the same two
+# variables.
 : "${RAY_AUTH_TOKEN:?set it first: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=\$(python -c 'import secrets; print(secrets.token_hex(32))')}"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 

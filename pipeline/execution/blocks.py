@@ -6,13 +6,14 @@ Pixels cross Ray's object store; features never do. An encoder answers with a re
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.featureset.records import CommitRecord, QuarantineRow
 from pipeline.featureset.schema import only_value
+from pipeline.observability.accounting import Made
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class DecodedImage:
 class DecodedUnit:
     """A unit's images that could be decoded, their pixels (N, 3, side, side) float32, and those that could not.
 
-    `is_committed` says that there is nothing left to do: somebody else has committed the unit.
+    `is_committed` says that there is nothing left to do: somebody else has committed the unit. `made` says when it was
+    made ready.
     """
 
     unit: int
@@ -38,6 +40,7 @@ class DecodedUnit:
     quarantine: list[QuarantineRow]
     seconds: dict[str, float] = field(default_factory=dict)
     is_committed: bool = False
+    made: Made | None = None
 
     def to_block(self) -> pa.Table:
         """The unit as a table of one row; the pixels are not copied."""
@@ -48,6 +51,7 @@ class DecodedUnit:
             "quarantine": [row.model_dump() for row in self.quarantine],
             "seconds": self.seconds,
             "is_committed": self.is_committed,
+            "made": None if self.made is None else asdict(self.made),
         }
         pixels = np.ascontiguousarray(self.pixels_NCHW, dtype=np.float32)
         offsets = pa.py_buffer(np.array([0, pixels.nbytes], dtype=np.int64))
@@ -66,6 +70,7 @@ class DecodedUnit:
             quarantine=[QuarantineRow(**row) for row in about["quarantine"]],
             seconds=about["seconds"],
             is_committed=about["is_committed"],
+            made=None if about["made"] is None else Made(**about["made"]),
         )
 
 
@@ -77,6 +82,8 @@ class Receipt:
         is_committed: False when the run was told to stop before the unit began.
         failures: error types of the quarantined images with their counts.
         example: one of those images and its message.
+        encoder: which one.
+        account: where its time went so far, see `observability.accounting`.
     """
 
     unit: int
@@ -87,6 +94,8 @@ class Receipt:
     failures: dict[str, int] = field(default_factory=dict)
     example: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    encoder: str = ""
+    account: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, commit: CommitRecord, seconds: dict[str, float]) -> Self:

@@ -6,6 +6,7 @@ Ray is kept quiet unless asked otherwise, and its errors become ours: one senten
 import atexit
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from ray.exceptions import RayError
 
 from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
 from pipeline.execution.head_watch import HeadWatch
+from pipeline.execution.ray_access import give_token, own_address, require_clean_command, require_token
 from pipeline.execution.resources import Node
 from pipeline.execution.stopping import stop_on_sigterm
 
@@ -31,10 +33,18 @@ class Cluster:
     Args:
         address: where Ray is; None takes `RAY_ADDRESS`, and without that a local Ray of our own.
         logs: whether Ray's own output is shown.
+        allow_unauthenticated: use a Ray that asks for no token, wherever it is.
+
+    Raises:
+        ConfigError: it would be used without a token, and others may reach it; or it would show a secret.
     """
 
-    def __init__(self, address: str | None, *, logs: bool) -> None:
-        self._address = address or os.environ.get("RAY_ADDRESS")
+    def __init__(self, address: str | None, *, logs: bool, allow_unauthenticated: bool = False) -> None:
+        self._address = own_address(address)
+        if self._address is not None:
+            require_clean_command()
+            if not allow_unauthenticated:
+                require_token(self._address)
         self._logs = logs
         self._watch: HeadWatch | None = None
 
@@ -63,6 +73,7 @@ class Cluster:
         try:
             with _silenced(not self._logs):
                 if self._address is None:
+                    give_token()
                     num_cpus = int(_this_machine().num_cpus)
                     ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **common)
                 else:
@@ -86,15 +97,16 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(address: str | None, *, logs: bool) -> Iterator[Cluster]:
+def open_cluster(address: str | None, *, logs: bool, allow_unauthenticated: bool = False) -> Iterator[Cluster]:
     """A cluster for the length of the block; errors from its workers leave the block as ours.
 
     Raises:
+        ConfigError: as `Cluster`.
         RunDrainedError: the process was told to stop (SIGTERM).
         RunIncompleteError: Ray gave up.
         PipelineError: whatever went wrong on a worker, as the error it was there.
     """
-    cluster = Cluster(address, logs=logs)
+    cluster = Cluster(address, logs=logs, allow_unauthenticated=allow_unauthenticated)
     try:
         with _our_errors():
             yield cluster
@@ -116,8 +128,8 @@ def _our_errors() -> Iterator[None]:
         if ours is not None:
             raise ours from None
         raise RunIncompleteError(
-            f"the run stopped early: {_last_line(error)}\n"
-            "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words"
+            f"the run stopped early: {_last_line(error)}",
+            "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words",
         ) from None
 
 
@@ -129,7 +141,7 @@ def _pipeline_error(error: BaseException) -> PipelineError | None:
     if not isinstance(cause, PipelineError):
         return None
     # Ray Data appends advice about its own retry settings to whatever a worker raised.
-    return type(cause)(str(cause).partition("\nFailed to apply UDF transform")[0])
+    return type(cause)(*(re.split(r"(?:\n|\\n)Failed to apply UDF transform", line)[0] for line in cause.args))
 
 
 def _last_line(error: BaseException) -> str:

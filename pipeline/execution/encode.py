@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol
@@ -22,10 +22,11 @@ from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow
 from pipeline.featureset.maps import level_maps
 from pipeline.featureset.positions import read_positions
-from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow
+from pipeline.featureset.records import CommitRecord, FeatureSetRecord, QuarantineRow, UnitWork
 from pipeline.model.build import assemble_encoder
 from pipeline.model.outputs import StoredFeatures, stored_features
 from pipeline.model.weights import Weights
+from pipeline.observability.accounting import Ledger
 from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.shards import EmbeddedImages, ShardWriter, shard_writer
@@ -51,6 +52,14 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
+class Command:
+    """Which command this is, and when it had encoders to wait for, in seconds since 1970."""
+
+    name: str
+    began: float
+
+
+@dataclass(frozen=True)
 class SinkSettings:
     """Where a unit's rows go and what they hold, and how long an object store may be in trouble, in seconds."""
 
@@ -58,6 +67,7 @@ class SinkSettings:
     run: int
     record: FeatureSetRecord
     patience_s: float = PATIENCE_S
+    command: Command = Command("", 0.0)
 
 
 class Gate(Protocol):
@@ -99,6 +109,7 @@ class EncodeAndWrite:
     def __init__(
         self, *, encoder: EncoderSettings, sink: SinkSettings, audits: AuditPlan, gate: Gate | None = None
     ) -> None:
+        self._ledger, self._name = Ledger(), paths.token()
         self._settings, self._sink, self._audits, self._gate = encoder, sink, audits, gate
         self._root = Folder(sink.uri, sink.patience_s)
         if encoder.device == "cpu":
@@ -117,18 +128,26 @@ class EncodeAndWrite:
             self._require_stored_positions()
         except PipelineError as error:
             self._failure = error  # of an error in a constructor, Ray hands on the text alone
+        self._ledger.ready()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Encodes, writes and commits the unit in the block's one row; answers with its receipt."""
         if self._failure:
             raise self._failure
         decoded = DecodedUnit.from_block(block)
+        if decoded.made is not None:
+            self._ledger.arrived(decoded.made)
+        with self._ledger.activity("commit"):  # and whatever else is about the unit as a whole
+            receipt = self._admitted(decoded)
+        return replace(receipt, encoder=self._name, account=self._ledger.account()).to_block()
+
+    def _admitted(self, decoded: DecodedUnit) -> Receipt:
         if self._gate is None:
-            return self._receipt(decoded).to_block()
+            return self._receipt(decoded)
         if not self._gate.enter():
-            return Receipt(decoded.unit, is_committed=False).to_block()
+            return Receipt(decoded.unit, is_committed=False)
         try:
-            return self._receipt(decoded).to_block()
+            return self._receipt(decoded)
         finally:
             self._gate.leave()
 
@@ -144,7 +163,10 @@ class EncodeAndWrite:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)
         audited: list[AuditRow] = []
         with ExitStack() as stack:
-            shard = stack.enter_context(shard_writer(self._root, record, run=run, unit=decoded.unit))
+            uploading = partial(self._ledger.activity, "upload")
+            shard = stack.enter_context(
+                shard_writer(self._root, record, run=run, unit=decoded.unit, uploading=uploading)
+            )
             # Lanes take batches as they come: those of the next unit after the last of this one.
             ahead = deque((batch, self._lanes.submit(self._encode, batch)) for batch in self._batches(decoded))
             stack.callback(_cancel, ahead)
@@ -153,9 +175,9 @@ class EncodeAndWrite:
                 encoded = future.result()
                 audited += encoded.audits
                 watch.add(encoded.seconds)
-                with watch.step("write"):
+                with watch.step("write"), self._ledger.activity("serialise"):
                     quarantine += _append(shard, batch.images, encoded.features)
-            with watch.step("write"):
+            with watch.step("write"), self._ledger.activity("upload"):
                 stack.close()
         commit = CommitRecord(
             run=run,
@@ -166,6 +188,13 @@ class EncodeAndWrite:
             rows=shard.rows,
             audit=tuple(audited),
             quarantine=tuple(quarantine),
+            work=UnitWork(
+                command=self._sink.command.name,
+                command_began=self._sink.command.began,
+                encoder=self._name,
+                **self._ledger.account(),
+                seconds=watch.seconds,
+            ),
         )
         planned = len(decoded.images) + len(decoded.quarantine)
         if commit.num_images != planned:
@@ -186,12 +215,18 @@ class EncodeAndWrite:
         watch, maps = Stopwatch(), self._sink.record.maps
         pooling = self._sink.record.settings.get("pooling", "mean")
         with watch.step("encode"), torch.inference_mode():
-            pixels = torch.tensor(batch.pixels_NCHW, device=self._settings.device)
-            features = stored_features(self._encoder(pixels), maps, pooling)
+            with self._ledger.activity("copy"):
+                pixels = torch.tensor(batch.pixels_NCHW, device=self._settings.device)
+            with self._ledger.activity("compute"):
+                output = self._encoder(pixels)
+                if pixels.is_cuda:
+                    torch.cuda.current_stream().synchronize()  # or copying would seem to take what computing takes
+            with self._ledger.activity("copy"):
+                features = stored_features(output, maps, pooling)
         audits = []
         for place in batch.audits:
             if features.is_finite[place]:
-                with watch.step("audit"), self._auditing:
+                with watch.step("audit"), self._ledger.activity("audit"), self._auditing:
                     stored, pixels_CHW = features.of_image(place), batch.pixels_NCHW[place]
                     errors = audit(self._encoder, pixels_CHW, stored, maps=maps, pooling=pooling)
                 audits.append(AuditRow(image_id=batch.images[place].image_id, errors=errors))

@@ -3,6 +3,7 @@
 Bytes are parsed in a process of their own, which a bad image may take down with it.
 """
 
+import time
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ from pipeline.execution.blocks import DecodedImage, DecodedUnit
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset import catalog
 from pipeline.featureset.records import QuarantineRow
+from pipeline.observability.accounting import Made
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
 from pipeline.storage.folder import Folder
@@ -57,7 +59,7 @@ class FetchAndDecode:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Reads and decodes the images of the unit in the block's one row."""
-        row = block.to_pylist()[0]
+        row, began = block.to_pylist()[0], time.time()
         decoder = _decoder(self._side_px, self._limits)
         watch = Stopwatch()
         with watch.step("commit"):
@@ -66,6 +68,7 @@ class FetchAndDecode:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
         listed = Listed.of_unit(row)
         fetched = self._bytes.of_unit(listed, watch)
+        fetched_at = time.time()
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
@@ -76,7 +79,8 @@ class FetchAndDecode:
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, redacted(image.uri), error))
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
-        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
+        made = Made(began, fetched_at, time.time())
+        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()
 
 
 @cache

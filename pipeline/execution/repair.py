@@ -79,9 +79,9 @@ def require_repairable(report: Report) -> None:
     Raises:
         FeatureSetError: names every file and what to do.
     """
-    blocking = [f"\n  {finding}" for finding in report.findings if finding.blocks_repair]
+    blocking = [f"  {finding}" for finding in report.findings if finding.blocks_repair]
     if blocking:
-        raise FeatureSetError(f"{report.uri} has damage that embedding again cannot mend:{''.join(blocking)}")
+        raise FeatureSetError(f"{report.uri} has damage that embedding again cannot mend:", *blocking)
 
 
 def choose_run(

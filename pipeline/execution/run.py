@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipeline.errors import PipelineError, RunDrainedError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, open_cluster
-from pipeline.execution.encode import EncoderSettings, SinkSettings
+from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
@@ -23,8 +24,9 @@ from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
-from pipeline.featureset import catalog
+from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest, RunRecord
+from pipeline.observability.accounting import Accounts
 from pipeline.observability.failures import Failures
 from pipeline.observability.progress import RunProgress, announce
 from pipeline.observability.summary import RunSummary
@@ -66,19 +68,23 @@ def embed_run(
         PipelineError: as `embed`, or what `choose` raised.
     """
     watch, execution = Stopwatch(), config.execution
-    with open_cluster(execution.ray_address, logs=execution.ray_logs) as cluster:
+    allow_unauthenticated = execution.allow_unauthenticated_ray
+    with open_cluster(
+        execution.ray_address, logs=execution.ray_logs, allow_unauthenticated=allow_unauthenticated
+    ) as cluster:
         placement = place_encoders(cluster.nodes(), device=execution.device, num_encoders=execution.num_encoders)
         with watch.step("plan"):
             run = choose(task.settings(config, placement.device))
         if run is None:
             return None
-        _Work(task, run, config=config, placement=placement).embed_remaining(cluster, watch)
+        account = _Work(task, run, config=config, placement=placement).embed_remaining(cluster, watch)
     with watch.step("seal"):
         manifest = seal_run(
             task.root, run, max_failed_share=config.run.max_failed_share, accept_audit=config.run.accept_audit
         )
         _describe(task)
-    return _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
+    summary = _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
+    return replace(summary, account=account)
 
 
 class _Work:
@@ -94,21 +100,21 @@ class _Work:
         # Another command may be at work on the same run: each begins somewhere else.
         self._first = random.choice(self._units) if len(self._units) else 0  # noqa: S311
 
-    def embed_remaining(self, cluster: Cluster, watch: Stopwatch) -> None:
-        """Works through them.
+    def embed_remaining(self, cluster: Cluster, watch: Stopwatch) -> dict[str, float]:
+        """Works through them; says where the encoders' time went, in seconds by cause.
 
         Raises:
             RunIncompleteError, RunDrainedError, TooManyFailedError: it stopped early.
         """
         if not self._left:
-            return
+            return {}
         run, where = self._run, f"encoders: {self._placement.num_encoders} on {self._placement.device}"
         counts = f"{self._left} of {run.num_images} images to embed, in {len(self._units)} units"
         announce(f"run {run.run}: {counts}; {where}")
         cluster.connect()
         gate = Gate()
         try:
-            self._take_receipts(gate, watch)
+            account = self._take_receipts(gate, watch)
         except RunDrainedError:
             inside = gate.drain(_DRAIN_S)
             counted = f"{inside} units in hand are given up" if inside else "all units in hand are committed"
@@ -116,17 +122,20 @@ class _Work:
             raise
         if self._left:
             raise RunIncompleteError(f"{self._left} images of run {run.run} are not committed; run the command again")
+        return account
 
-    def _take_receipts(self, gate: Gate, watch: Stopwatch) -> None:
-        failures = Failures()
+    def _take_receipts(self, gate: Gate, watch: Stopwatch) -> dict[str, float]:
+        failures, accounts = Failures(), Accounts(time.time())
         with RunProgress(total=self._run.num_images, done=self._run.num_images - self._left) as progress:
             for receipt in self._receipts(gate):
                 watch.add(receipt.seconds)
+                accounts.add(receipt.encoder, receipt.account)
                 num_done = receipt.num_embedded + receipt.num_quarantined
                 progress.advance(num_images=num_done, num_quarantined=receipt.num_quarantined)
                 self._left -= num_done
                 failures.add(receipt.failures, num_done, receipt.example)
                 failures.check(self._run.num_images, self._max_failed_share)
+        return accounts.seconds(time.time())
 
     def _receipts(self, gate: Gate) -> Iterator[Receipt]:
         task, execution, root = self._task, self._execution, self._task.root
@@ -142,7 +151,8 @@ class _Work:
             side_px=task.side_px,
             for_decoder=task.choice.for_decoder,
         )
-        sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s)
+        command = Command(paths.token(), time.time())
+        sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s, command)
         return embed_units(
             groups_of(self._units, self._first),
             read=ReadUnits(uri=root.uri, plan=self._run.plan, patience_s=execution.patience_s),

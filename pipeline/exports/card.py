@@ -1,9 +1,11 @@
 """The README of a feature set: what a stranger wants to know before using it. Hugging Face reads its front matter."""
 
+import html
 import json
 from collections.abc import Iterator
 
 from pipeline.exports.facts import UNKNOWN_LICENCE, Facts
+from pipeline.redaction import shown
 
 
 def card(facts: Facts) -> str:
@@ -25,7 +27,7 @@ def _front_matter(facts: Facts) -> Iterator[str]:
 def _summary(facts: Facts) -> Iterator[str]:
     settings, last = facts.settings, facts.runs[-1]
     preprocessing = settings.get("preprocessing", {})
-    yield f"# SAM 2 features: {facts.name}"
+    yield f"# SAM 2 features: {html.escape(shown(facts.name))}"
     yield ""
     if settings["weights"]["kind"] == "random":
         yield f"> **Weights: {facts.weights}.**"

@@ -20,6 +20,7 @@ from pipeline.exports.local_output import local_path, replacing
 from pipeline.exports.sheet import NUM_COLUMNS, Tile, write_sheet
 from pipeline.exports.vectors import PooledVectors
 from pipeline.exports.visible import VisibleRows
+from pipeline.redaction import shown
 
 _ROWS_AT_ONCE = 4096
 _MAX_SHOWN = 5
@@ -58,7 +59,9 @@ class Duplicates:
         for rows in self._largest():
             ids = rows["image_id"].slice(0, _MAX_SHOWN).to_pylist()
             more = f" and {rows.num_rows - len(ids)} more" if rows.num_rows > len(ids) else ""
-            lines.append(f"group {rows['group'][0].as_py()}: {rows.num_rows} images: {', '.join(ids)}{more}")
+            lines.append(
+                f"group {rows['group'][0].as_py()}: {rows.num_rows} images: {', '.join(map(shown, ids))}{more}"
+            )
         return "\n".join(lines)
 
     def write_sheet(self, path: Path) -> None:

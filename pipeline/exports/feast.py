@@ -19,6 +19,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord, Manifest, Record, TableFile
 from pipeline.featureset.schema import EMBEDDING
 from pipeline.featureset.weights import weights_text
+from pipeline.redaction import shown
 from pipeline.storage.folder import Folder
 
 RECORD = "export.json"
@@ -83,7 +84,7 @@ class FeastExport:
         if self.num_new_runs or not is_applied:
             commands = self._go_on() if is_applied else self._begin()
             lines.append(f"  in Feast   cd {shlex.quote(str(self.folder))} && {commands}")
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
 
     def _begin(self) -> str:
         return f"feast apply && feast materialize {self.times[0].isoformat()} {self._end()}"

@@ -10,6 +10,7 @@ from pipeline.exports.index_record import check_current, random_weights
 from pipeline.exports.region import Region, cell_box, checked_region, region_box, region_vector
 from pipeline.exports.sheet import Box, Tile, write_sheet
 from pipeline.exports.vector_index import VectorIndex
+from pipeline.redaction import shown
 from pipeline.storage.reading import read_uri
 
 _HEAD = ("rank", "similarity", "image_id", "uri")
@@ -129,4 +130,4 @@ def _found(index: VectorIndex, hits: list[tuple[float, int, int]], query: Tile) 
 
 
 def _row(rank: int, hit: Hit) -> tuple[str, str, str, str]:
-    return str(rank), f"{hit.similarity:.4f}", hit.image.image_id, hit.image.uri
+    return str(rank), f"{hit.similarity:.4f}", shown(hit.image.image_id), shown(hit.image.uri)

@@ -18,6 +18,7 @@ from pipeline.model.weights import local_copy
 from pipeline.preprocessing.decode import decode
 from pipeline.readers.feature_set import open_features
 from pipeline.readers.row import FeatureRow
+from pipeline.redaction import shown
 from pipeline.storage.reading import read_uri
 
 _MASK_COLOUR, _ON, _BESIDE = (30, 144, 255), (40, 200, 60), (220, 30, 30)
@@ -47,7 +48,7 @@ class Segmented:
     def text(self) -> str:
         """Three lines for people."""
         found = f"mask of {self.share:.1%} of the image, predicted IoU {self.iou:.3f}, in {self.seconds:.2f} s"
-        return f"{found}\n  mask     {self.mask}\n  overlay  {self.overlay}"
+        return f"{found}\n  mask     {shown(self.mask)}\n  overlay  {shown(self.overlay)}"
 
 
 def segment(

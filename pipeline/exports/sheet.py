@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.errors import ImageError, StoreUnavailableError
 from pipeline.exports.local_output import replacing
 from pipeline.preprocessing.decode import decode
+from pipeline.redaction import shown
 from pipeline.storage.reading import read_uri
 
 Box = tuple[int, int, int, int]
@@ -71,8 +72,8 @@ def _drawn(tiles: Sequence[Tile | None], title: str | None) -> Image.Image:
         x, y = MARGIN_PX + column * (TILE_PX + MARGIN_PX), top + row * _row_px()
         sheet.paste(_thumbnail(tile), (x, y))
         for line, text in enumerate(tile.caption):
-            shown = _shortened(text, draw, font, px=TILE_PX)
-            draw.text((x, y + TILE_PX + line * LINE_PX + 1), shown, _BLACK, font)
+            caption = _shortened(text, draw, font, px=TILE_PX)
+            draw.text((x, y + TILE_PX + line * LINE_PX + 1), caption, _BLACK, font)
     return sheet
 
 
@@ -103,6 +104,7 @@ def _unreadable() -> Image.Image:
 
 def _shortened(text: str, draw: ImageDraw.ImageDraw, font: Font, *, px: int) -> str:
     """The text, or its end behind dots where it is too long: ids that share a folder differ in their ends."""
+    text = shown(text)
     if draw.textlength(text, font) <= px:
         return text
     kept = text

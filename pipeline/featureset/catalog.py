@@ -90,7 +90,7 @@ def run_numbers(root: Folder) -> list[int]:
     """The numbers of all claimed runs, ascending."""
     with listing_errors(root):
         numbers = sorted(int(name) for name in root.names(paths.RUNS) if name.isdigit())
-    return [run for run in numbers if _read(root, paths.run_record(run), RunRecord) is not None]
+    return [run for run in numbers if _read(root, paths.run_record(run), RunRecord, run=run) is not None]
 
 
 def run_record(root: Folder, run: int) -> RunRecord:
@@ -99,7 +99,7 @@ def run_record(root: Folder, run: int) -> RunRecord:
     Raises:
         FeatureSetError: no such run, or its record is damaged.
     """
-    record = _read(root, paths.run_record(run), RunRecord)
+    record = _read(root, paths.run_record(run), RunRecord, run=run)
     if record is None:
         raise FeatureSetError(f"{root.uri} has no run {run}")
     return record
@@ -112,7 +112,9 @@ def run_end(root: Folder, run: int) -> Manifest | Abandonment | None:
     if data is None:
         return None
     kind = Abandonment if b'"abandoned"' in data else Manifest
-    return kind.from_bytes(data, root.uri_of(name))
+    end = kind.from_bytes(data, root.uri_of(name))
+    _require_numbers(root, name, end, run=run)
+    return end
 
 
 def manifest(root: Folder, run: int) -> Manifest | None:
@@ -157,7 +159,7 @@ def committed_units(root: Folder, run: int) -> np.ndarray:
 
 def commit_record(root: Folder, run: int, unit: int) -> CommitRecord | None:
     """The commit of a unit; None while there is none."""
-    return _read(root, paths.commit(run, unit), CommitRecord)
+    return _read(root, paths.commit(run, unit), CommitRecord, run=run, unit=unit)
 
 
 def commit_records(root: Folder, run: int) -> list[CommitRecord]:
@@ -228,9 +230,31 @@ def read_columns(root: Folder, file: TableFile, columns: list[str]) -> pa.Table:
         return table.read(columns).select(columns)  # Parquet passes over a name it does not know in silence
 
 
-def _read(root: Folder, name: str, kind: type[R]) -> R | None:
+def require_shard_names(root: Folder, table: str, names: pa.Array | pa.ChunkedArray) -> None:
+    """Refuses a table that names what no writer of shards does, be it outside of the feature set or in it.
+
+    Raises:
+        FeatureSetError: says which table, and what it names.
+    """
+    is_shard = pc.match_substring_regex(names, f"^(?:{paths.SHARD})$")
+    if not pc.all(is_shard, min_count=0).as_py():
+        name = names.filter(pc.invert(is_shard))[0].as_py()
+        raise FeatureSetError(f"{root.uri_of(table)} names {name!r}, which is no shard of this feature set")
+
+
+def _read(root: Folder, name: str, kind: type[R], **numbers: int) -> R | None:
+    """The record; it must say of itself that it is of these numbers, or it was put in another's place."""
     data = read_bytes(root, name)
-    return None if data is None else kind.from_bytes(data, root.uri_of(name))
+    record = None if data is None else kind.from_bytes(data, root.uri_of(name))
+    _require_numbers(root, name, record, **numbers)
+    return record
+
+
+def _require_numbers(root: Folder, name: str, record: Record | None, **numbers: int) -> None:
+    found = {key: getattr(record, key, None) for key in numbers}
+    if record is not None and found != numbers:
+        said = " of ".join(f"{key} {value}" for key, value in reversed(found.items()))
+        raise FeatureSetError(f"{root.uri_of(name)} is that of {said}; it was put in the place of another")
 
 
 def read_bytes(root: Folder, name: str) -> bytes | None:

@@ -1,14 +1,15 @@
 """The index rows of a unit between its commit, which is JSON, and the index of a sealed run, which is Arrow."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.featureset.records import CommitRecord, IndexRows
-from pipeline.featureset.schema import INDEX
+from pipeline.featureset.schema import INDEX, SHARDS
 
 
 def index_rows(
@@ -64,3 +65,20 @@ def _own_columns(commit: CommitRecord) -> pa.Table:
         "embedding": pa.ListArray.from_arrays(offsets, pa.array(values)),
     }
     return pa.Table.from_arrays([columns[name] for name in INDEX.names], schema=INDEX)
+
+
+def shards_table(commits: Iterable[CommitRecord]) -> pa.Table:
+    """The shards that commits name, and how the work on them went."""
+    rows = [
+        {**commit.shard.model_dump(exclude={"name"}), "shard": commit.shard.name, **_work(commit)}
+        for commit in commits
+        if commit.shard is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=SHARDS)
+
+
+def _work(commit: CommitRecord) -> dict[str, Any]:
+    if commit.work is None:
+        return {}
+    maps = {"account": list(commit.work.account.items()), "seconds": list(commit.work.seconds.items())}
+    return {**commit.work.model_dump(), **maps}

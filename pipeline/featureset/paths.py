@@ -12,12 +12,17 @@ runs/<run>/manifest.json            ends the run: seals it and names its index, 
 staging/                            unfinished files of local writers, and the probe of a store's conditional writes
 """
 
+import re
 import uuid
 
 FEATURE_SET = "featureset.json"
 CARD = "README.md"
 CROISSANT = "croissant.json"
 RUNS = "runs"
+
+# What a record may name: a file below the root, by parts that lead neither up nor elsewhere.
+PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+SHARD = r"shards/(\d{6,})/(\d{9,})-[0-9a-f]{32}\.parquet"
 
 
 def token() -> str:
@@ -63,6 +68,12 @@ def shards(run: int) -> str:
 def shard(run: int, unit: int) -> str:
     """A fresh unique name for a shard of that unit."""
     return f"{shards(run)}/{unit:09d}-{token()}.parquet"
+
+
+def unit_of_shard(name: str) -> tuple[int, int]:
+    """The run and the unit that a shard's name says it is of; `name` matches `SHARD`."""
+    _, run, file = name.split("/")
+    return int(run), int(file.partition("-")[0])
 
 
 def position_encodings() -> str:

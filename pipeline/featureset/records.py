@@ -5,11 +5,12 @@ A record of a format this code does not know is refused rather than guessed at, 
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import FeatureSetError, ImageError
+from pipeline.featureset import paths
 from pipeline.featureset.audit import AuditRow, AuditSummary
 from pipeline.featureset.maps import MapSpec
 
@@ -45,12 +46,18 @@ class Record(BaseModel):
             ) from None
 
 
+def _plain(name: str) -> str:
+    if paths.PLAIN.fullmatch(name) is None:
+        raise ValueError(f"names {name!r}, which is no file below its feature set")
+    return name
+
+
 class TableFile(BaseModel):
     """A Parquet file below the root, with what it takes to check it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, AfterValidator(_plain)]
     num_rows: int
     size_bytes: int
     sha256: str
@@ -130,6 +137,30 @@ class IndexRows(BaseModel):
     embedding: str = ""
 
 
+class UnitWork(BaseModel):
+    """How the work on a unit went; nothing that is read back depends on it but reports of where time went.
+
+    Attributes:
+        command: names the command that the unit was embedded by.
+        command_began: when that command had encoders to wait for, seconds since 1970.
+        encoder: names the encoder that embedded it.
+        began: when that encoder began to be, seconds since 1970.
+        until: when this was written, seconds since 1970.
+        account: the encoder's seconds by cause since it began, see `observability.accounting`.
+        seconds: the unit's own, by step.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    command_began: float
+    encoder: str
+    began: float
+    until: float
+    account: dict[str, float]
+    seconds: dict[str, float]
+
+
 class CommitRecord(Record):
     """Makes one unit count: its shard (None when every image was bad), and its quarantined images.
 
@@ -137,6 +168,7 @@ class CommitRecord(Record):
         token: this writer's alone; tells whose commit stands when an answer was lost.
         audit: images of the shard that were embedded again by the reference way, and how far off they are.
         rows: the shard's images, so that sealing a run reads commits and no shards.
+        work: how the work on it went.
     """
 
     run: int
@@ -147,6 +179,7 @@ class CommitRecord(Record):
     rows: IndexRows = IndexRows()
     audit: tuple[AuditRow, ...] = ()
     quarantine: tuple[QuarantineRow, ...]
+    work: UnitWork | None = None
 
     @property
     def num_images(self) -> int:

@@ -59,12 +59,25 @@ INDEX = pa.schema(
         EMBEDDING,
     ]
 )
+# How the work on a unit went, see `records.UnitWork`; times in seconds since 1970.
+WORK_FIELDS = [
+    pa.field("command", pa.string()),
+    pa.field("command_began", pa.float64()),
+    pa.field("encoder", pa.string()),
+    pa.field("began", pa.float64()),
+    pa.field("until", pa.float64()),
+    pa.field("account", pa.map_(pa.string(), pa.float64())),
+    pa.field("seconds", pa.map_(pa.string(), pa.float64())),
+]
+# The columns of `SHARDS` that say which file it is.
+SHARD_FILE = ["shard", "num_rows", "size_bytes", "sha256"]
 SHARDS = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
         pa.field("num_rows", pa.int32(), nullable=False),
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
+        *WORK_FIELDS,
     ]
 )
 REMOVED = pa.schema([pa.field("image_id", pa.string(), nullable=False)])

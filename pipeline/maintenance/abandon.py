@@ -3,6 +3,7 @@
 from pipeline.errors import RunConflictError
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest
+from pipeline.redaction import shown
 from pipeline.sinks.runs import abandon_run
 from pipeline.storage.folder import Folder
 
@@ -24,9 +25,9 @@ def abandon(root: Folder, run: int) -> str:
             f"its {end.num_embedded} images with features count"
         )
     if before is not None:
-        return f"run {run} of {root.uri} was abandoned already, at {end.abandoned_at}"
+        return f"run {run} of {shown(root.uri)} was abandoned already, at {end.abandoned_at}"
     num_committed = len(catalog.committed_units(root, run))
     return (
-        f"abandoned run {run} of {root.uri}: {num_committed} of its {record.num_units} units were committed and count "
-        "for nothing now. The next embed command begins a new run; jobs/clean.py deletes the shards"
+        f"abandoned run {run} of {shown(root.uri)}: {num_committed} of its {record.num_units} units were committed and "
+        "count for nothing now. The next embed command begins a new run; jobs/clean.py deletes the shards"
     )

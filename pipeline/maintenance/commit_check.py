@@ -42,13 +42,11 @@ def _read(root: Folder, run: RunRecord, unit: int) -> tuple[int, CommitRecord | 
         commit = catalog.commit_record(root, run.run, unit)
     except FeatureSetError as error:
         return unit, None, str(error).removeprefix(root.uri_of(paths.commit(run.run, unit))).strip()
-    problem = None if commit is None else _problem(commit, run, unit)
+    problem = None if commit is None else _problem(commit, run)
     return unit, None if problem else commit, problem
 
 
-def _problem(commit: CommitRecord, run: RunRecord, unit: int) -> str | None:
-    if (commit.run, commit.unit) != (run.run, unit):
-        return f"is the commit of unit {commit.unit} of run {commit.run}"
+def _problem(commit: CommitRecord, run: RunRecord) -> str | None:
     if commit.fingerprint != run.fingerprint:
         return "is of other settings than its run"
     num_rows = commit.shard.num_rows if commit.shard else 0

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.featureset import catalog
 from pipeline.featureset.index import index_table
 from pipeline.featureset.records import CommitRecord, Manifest, TableFile
+from pipeline.featureset.schema import SHARD_FILE
 from pipeline.maintenance.shard_check import ExpectedShard
 from pipeline.storage.folder import Folder
 
@@ -33,7 +34,7 @@ def shards_of_tables(root: Folder, manifest: Manifest, *, with_rows: bool) -> It
             index = stack.enter_context(catalog.table_file(root, manifest.index))
             groups = _by_shard(index.iter_batches(batch_size=_INDEX_ROWS_AT_ONCE))
         head = next(groups, None)
-        for batch in shards.iter_batches(batch_size=_SHARDS_AT_ONCE):
+        for batch in shards.iter_batches(batch_size=_SHARDS_AT_ONCE, columns=SHARD_FILE):
             for row in batch.to_pylist():
                 name = row.pop("shard")
                 rows = head[1] if head is not None and head[0] == name else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.config import Level
+from pipeline.redaction import shown
 
 Kind = Literal[
     "record",  # featureset.json, run.json or manifest.json
@@ -66,7 +67,7 @@ class Finding:
         return not self.is_repairable and self.kind != "commit"
 
     def __str__(self) -> str:
-        return f"{self.file} {self.message}; {_REMEDIES.get(self.kind, _REPAIR)}"
+        return f"{shown(f'{self.file} {self.message}')}; {_REMEDIES.get(self.kind, _REPAIR)}"
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,11 @@ class Report:
     def text(self) -> str:
         """A line a run, then a line a finding."""
         counts = Counter(finding.run for finding in self.findings)
-        lines = [f"{self.uri}, level {self.level}", _HEAD, *(_line(run, counts[run.run]) for run in self.runs)]
+        lines = [f"{shown(self.uri)}, level {self.level}", _HEAD, *(_line(run, counts[run.run]) for run in self.runs)]
         lines += [f"  {finding}" for finding in self.findings]
-        lines += [f"  superseded, no reader opens it: {each.file} {each.message}" for each in self.superseded]
+        lines += [
+            f"  superseded, no reader opens it: {shown(f'{each.file} {each.message}')}" for each in self.superseded
+        ]
         return "\n".join([*lines, f"{len(self.findings)} findings" if self.findings else "nothing is wrong"])
 
 

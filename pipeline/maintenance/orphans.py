@@ -14,6 +14,7 @@ from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Abandonment, Manifest
 from pipeline.maintenance.names import FileName, parse_name
 from pipeline.maintenance.use import NamesInUse
+from pipeline.redaction import shown
 from pipeline.storage.entry import FileEntry, UnfinishedUpload
 from pipeline.storage.folder import Folder
 from pipeline.storage.spreading import in_threads
@@ -43,7 +44,7 @@ class Judged:
 
     def __str__(self) -> str:
         size = "unfinished upload" if self.size_bytes is None else f"{self.size_bytes} bytes"
-        return f"{self.name}: {size}, {self.age_s / 3600:.1f} h old; {self.reason}"
+        return f"{shown(self.name)}: {size}, {self.age_s / 3600:.1f} h old; {self.reason}"
 
 
 class Orphans:

@@ -12,8 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.config import Level
+from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, RunRecord, TableFile
+from pipeline.featureset.schema import SHARD_FILE
 from pipeline.maintenance.commit_check import read_commits
 from pipeline.maintenance.expectation import shards_of_commits, shards_of_tables
 from pipeline.maintenance.findings import Finding, Kind, RunReport
@@ -66,9 +68,12 @@ class RunCheck:
         files = {"plan": run.plan, "index": manifest.index, "shards": manifest.shards}
         files |= {"quarantine": manifest.quarantine} | ({"removed": run.removed} if run.removed else {})
         sound = {kind for kind, file in files.items() if self._is_sound(file)}
+        if "shards" in sound and not self._names_shards(manifest.shards):
+            sound.remove("shards")
         columns = {"plan": ["unit", "image_id"], "index": ["image_id", "shard"], "quarantine": ["image_id"]}
+        columns["shards"] = SHARD_FILE
         for kind in sound - {"removed"}:
-            ledger.enter(kind, self._batches(files[kind], columns.get(kind)))
+            ledger.enter(kind, self._batches(files[kind], columns[kind]))
         ledger.enter_commits(self._commits(range(run.num_units), "commit"))
         self._check_counts(manifest, ledger, sound)
         if sound >= {"plan", "index", "quarantine"}:
@@ -111,7 +116,17 @@ class RunCheck:
             self._note("table", file.name, problem)
         return problem is None
 
-    def _batches(self, file: TableFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    def _names_shards(self, file: TableFile) -> bool:
+        """Whether a table of shards names nothing else; what lies elsewhere is not looked at."""
+        try:
+            for batch in self._batches(file, ["shard"]):
+                catalog.require_shard_names(self._root, file.name, batch["shard"])
+        except FeatureSetError as error:
+            self._note("table", file.name, str(error).removeprefix(self._root.uri_of(file.name)).strip())
+            return False
+        return True
+
+    def _batches(self, file: TableFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with catalog.table_file(self._root, file) as table:
             yield from table.iter_batches(batch_size=4096, columns=columns)
 

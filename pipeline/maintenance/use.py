@@ -54,4 +54,5 @@ def _shards(root: Folder, manifest: Manifest) -> Iterator[str]:
         raise FeatureSetError(f"{root.uri_of(manifest.shards.name)} {problem}; what is in use cannot be told")
     with catalog.table_file(root, manifest.shards) as shards:
         for batch in shards.iter_batches(columns=["shard"]):
+            catalog.require_shard_names(root, manifest.shards.name, batch["shard"])
             yield from batch["shard"].to_pylist()

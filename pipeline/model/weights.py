@@ -20,6 +20,7 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
+from pipeline.redaction import bare_uri
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
@@ -59,7 +60,7 @@ class Weights:
         """What people are shown: the file's name and hash, or that the weights are untrained."""
         if self.kind == "random":
             return f"random (seed {self.seed}, untrained)"
-        name = f"{self.uri}.pt" if self.kind == "published" else _bare(self.uri or "").rpartition("/")[2]
+        name = f"{self.uri}.pt" if self.kind == "published" else bare_uri(self.uri or "").rpartition("/")[2]
         return f"{name} sha256 {(self.sha256 or '')[:8]}..."
 
     @property
@@ -111,7 +112,7 @@ def local_copy(weights: Weights) -> Path:
     path = _local_path(weights.uri) or _fetch(weights.uri)
     if file_sha256(path) != weights.sha256:
         raise CheckpointError(
-            f"{_bare(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
+            f"{bare_uri(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
             "put the first file back, or start another run"
         )
     return path
@@ -126,7 +127,7 @@ def load_weights(encoder: ImageEncoder | DecoderInputs, weights: Weights) -> Non
     if weights.seed is not None:
         fill_random(encoder, weights.seed)
     else:
-        load_checkpoint(encoder, local_copy(weights), name=_bare(weights.uri or ""))
+        load_checkpoint(encoder, local_copy(weights), name=bare_uri(weights.uri or ""))
 
 
 def _published(model_name: str) -> Weights:
@@ -153,12 +154,14 @@ def _published_or_random(model_name: str) -> Weights:
 
 def _from_file(checkpoint: str, model_name: str) -> Weights:
     if _suffix(checkpoint) not in SUFFIXES:
-        raise CheckpointError(f"checkpoint {_bare(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
+        raise CheckpointError(
+            f"checkpoint {bare_uri(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}"
+        )
     local = _local_path(checkpoint)
     path = local or _fetch(checkpoint)
     size_bytes = regular_file(path, str(path)).st_size
     weights = Weights("file", uri=checkpoint if local is None else str(local), sha256=file_sha256(path))
-    file = _bare(checkpoint).rpartition("/")[2]
+    file = bare_uri(checkpoint).rpartition("/")[2]
     refuse_mistaken(PublishedFile("", file, size_bytes, weights.sha256 or ""), model_name)
     return weights
 
@@ -178,33 +181,33 @@ def _fetch(uri: str) -> Path:
     scheme = uri.partition("://")[0]
     if scheme not in SCHEMES or "::" in uri or ".." in uri.split("/"):
         raise CheckpointError(
-            f"cannot fetch the checkpoint {_bare(uri)}: only from {', '.join(SCHEMES)}, without '..' and '::'; fetch "
-            "it by other means and give its path"
+            f"cannot fetch the checkpoint {bare_uri(uri)}: only from {', '.join(SCHEMES)}, without '..' and '::'; "
+            "fetch it by other means and give its path"
         )
     try:
-        with store_errors(_bare(uri)):
+        with store_errors(bare_uri(uri)):
             return _fetch_once(uri)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {_bare(uri)}; give {CHOICES}") from None
+        raise CheckpointError(f"there is no checkpoint {bare_uri(uri)}; give {CHOICES}") from None
     except CheckpointError:
         raise
     except (ConfigError, OSError, ValueError, ImportError) as error:
         # What stores report may repeat the URI, and with it what is secret in it.
-        detail = f": {error}" if uri == _bare(uri) else ""
-        raise CheckpointError(f"cannot fetch the checkpoint {_bare(uri)}: {type(error).__name__}{detail}") from None
+        detail = f": {error}" if uri == bare_uri(uri) else ""
+        raise CheckpointError(f"cannot fetch the checkpoint {bare_uri(uri)}: {type(error).__name__}{detail}") from None
 
 
 def _fetch_once(uri: str) -> Path:
     filesystem, remote_path = file_system_of(parse(uri))
     info = filesystem.info(remote_path)
-    check_size(info.get("size"), _bare(uri))
+    check_size(info.get("size"), bare_uri(uri))
     note = cache_folder() / f"{_version(uri, info)}.known"
     known = cache_folder() / note.read_text() if note.is_file() else None
     if known is not None and known.is_file() and file_sha256(known) == known.stem:
         return known
     with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
         size_bytes, sha256 = copy_stream(remote, file)
-        check_size(size_bytes, _bare(uri))
+        check_size(size_bytes, bare_uri(uri))
         target = cache_folder() / f"{sha256}{_suffix(uri)}"
         temporary.replace(target)
     with new_cache_file() as (file, temporary):
@@ -217,14 +220,9 @@ def _fetch_once(uri: str) -> Path:
 def _version(uri: str, info: dict[str, Any]) -> str:
     """A name for what lies at a URI now; a new one every time where the store does not tell changes."""
     marks = [f"{key}={info[key]}" for key in _VERSION_MARKS if info.get(key)]
-    text = f"{_bare(uri)} {info.get('size')} {marks or uuid4().hex}"
+    text = f"{bare_uri(uri)} {info.get('size')} {marks or uuid4().hex}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bare(uri: str) -> str:
-    """A URI without what may be secret in it: user, password and query."""
-    return re.sub(r"://[^/@]*@", "://", uri).partition("?")[0] if "://" in uri else uri
-
-
 def _suffix(uri: str) -> str:
-    return Path(_bare(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"
+    return Path(bare_uri(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"

@@ -41,6 +41,6 @@ class Failures:
             reasons = ", ".join(f"{count} {name}" for name, count in self._counts.most_common(5))
             raise TooManyFailedError(
                 f"{num_failed} of the first {self._num_images} images failed ({reasons}), more than "
-                f"run.max_failed_share={max_share:g} allows; for example {self._example}\n"
-                "what is committed stays: mend the cause, or allow a larger share, and run the same command again"
+                f"run.max_failed_share={max_share:g} allows; for example {self._example}",
+                "what is committed stays: mend the cause, or allow a larger share, and run the same command again",
             )

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.observability.advice import account_line, advice
+from pipeline.redaction import shown
+
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Counts, bytes and seconds of one command; `run` is None when there was nothing to do."""
+    """Counts, bytes and seconds of one command; `run` is None when there was nothing to do.
+
+    Attributes:
+        seconds: by step, added up over workers.
+        account: seconds by cause of all encoders together, which are their whole wall time.
+    """
 
     uri: str
     model: str
@@ -24,26 +32,34 @@ class RunSummary:
     seconds: Mapping[str, float] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
     audit: str = ""
+    account: Mapping[str, float] = field(default_factory=dict)
 
     def text(self) -> str:
         """The lines to print."""
         if self.run is None:
             return (
-                f"nothing to do: every image of the source is already in {self.uri}"
+                f"nothing to do: every image of the source is already in {shown(self.uri)}"
                 f"{f', {self.num_quarantined} of them as quarantine' if self.num_quarantined else ''}\n"
                 f"(checked in {self.wall_s:.1f} s; no image was read)"
             )
         images = f"{self.num_planned} planned = {self.num_embedded} embedded + {self.num_quarantined} quarantined"
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
-            "model": f"{self.model}, weights {self.checkpoint}",
+            "model": shown(f"{self.model}, weights {self.checkpoint}"),
             "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
             "audit": self.audit,
             "seconds": self._steps(),
+            **self._account(),
             "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }
-        head = f"sealed run {self.run} of {self.uri} in {self.wall_s:.1f} s"
+        head = f"sealed run {self.run} of {shown(self.uri)} in {self.wall_s:.1f} s"
         return "\n".join([head, *(f"  {name:<10} {text}" for name, text in lines.items())])
+
+    def _account(self) -> dict[str, str]:
+        """Where the encoders' time went, if any were at work."""
+        if not self.account:
+            return {}
+        return {"encoders": account_line(self.account, self.num_encoders), "to change": advice(self.account)}
 
     def _reasons(self) -> str:
         if not self.quarantined:

@@ -199,7 +199,9 @@ class FeatureSet:
 
         A shard may also hold an image that a later run has embedded anew; `image_ids` has each image once.
         """
-        return [self._root.uri_of(name) for name in pc.unique(self._places["shard"]).to_pylist()]
+        names = pc.unique(self._places["shard"])
+        self._shards.require_known(names)
+        return [self._root.uri_of(name) for name in names.to_pylist()]
 
     @cached_property
     def removed(self) -> pa.Table:

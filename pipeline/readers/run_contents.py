@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from pipeline.errors import FeatureSetError
 from pipeline.featureset import catalog
-from pipeline.featureset.index import index_table
+from pipeline.featureset.index import index_table, shards_table
 from pipeline.featureset.records import CommitRecord, FeatureSetRecord, Manifest, RunRecord
-from pipeline.featureset.schema import INDEX, QUARANTINE, SHARDS, index_schema
+from pipeline.featureset.schema import INDEX, QUARANTINE, index_schema
 from pipeline.storage.folder import Folder
 
 
@@ -34,8 +34,10 @@ class SealedRun:
 
     @cached_property
     def shards(self) -> pa.Table:
-        """Its shards: shard, num_rows, size_bytes, sha256."""
-        return catalog.read_table(self._root, self._manifest.shards)
+        """Its shards: shard, num_rows, size_bytes, sha256, and how the work on them went."""
+        table = catalog.read_table(self._root, self._manifest.shards)
+        catalog.require_shard_names(self._root, self._manifest.shards.name, table["shard"])
+        return table
 
     @cached_property
     def quarantine(self) -> pa.Table:
@@ -56,8 +58,7 @@ class OpenRun:
         self.number, self.fingerprint = record.run, record.fingerprint
         self._record = record
         self._index = _index(root, record, commits)
-        shards = [{**each.shard.model_dump(), "shard": each.shard.name} for each in commits if each.shard is not None]
-        self.shards = pa.Table.from_pylist(shards, schema=SHARDS)
+        self.shards = shards_table(commits)
         rows = [row.model_dump() for each in commits for row in each.quarantine]
         self.quarantine = pa.Table.from_pylist(rows, schema=QUARANTINE)
 

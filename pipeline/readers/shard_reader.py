@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import FeatureSetError, StoreUnavailableError
-from pipeline.featureset import catalog
+from pipeline.featureset import catalog, paths
 from pipeline.readers.sparse_file import SparseFile
 from pipeline.storage.folder import Folder
 
@@ -22,6 +22,7 @@ from pipeline.storage.folder import Folder
 _NUM_FOOTERS = 256
 _TAIL_BYTES, _TAIL_BYTES_A_ROW = 64 * 1024, 2 * 1024
 _LENGTH_AND_MAGIC_BYTES = 8
+_UNIT = (b"sam2_embed.run", b"sam2_embed.unit")
 # What reading raises over bytes that are no footer.
 _NONSENSE = (*catalog.DAMAGE, ValueError)
 
@@ -73,6 +74,16 @@ class ShardReader:
             places = rows - footer.ends[group_of_row] + ends[place_of_group]
             return [table.slice(place, 1) for place in places.tolist()]
 
+    def require_known(self, names: pa.Array) -> None:
+        """Refuses an index that names other shards than its run has.
+
+        Raises:
+            FeatureSetError: names the first.
+        """
+        unknown = names.filter(pc.invert(pc.is_in(names, self._shards["shard"].combine_chunks())))
+        if len(unknown):
+            raise FeatureSetError(_unknown(self._root.uri_of(unknown[0].as_py())))
+
     def _read_groups(self, shard: str, groups: list[int], columns: list[str]) -> pa.Table:
         footer = self._footer(shard)
         if self._root.is_local:
@@ -90,7 +101,7 @@ class ShardReader:
     def _read_footer(self, shard: str) -> _Footer:
         uri, place = self._root.uri_of(shard), pc.index(self._shards["shard"], shard).as_py()
         if place < 0:
-            raise FeatureSetError(f"shard {uri} is named by an index and by no record; the feature set is damaged")
+            raise FeatureSetError(_unknown(uri))
         said = self._shards.slice(place, 1).to_pylist()[0]
         read = self._local_metadata if self._root.is_local else self._remote_metadata
         metadata = read(shard, said["num_rows"], said["size_bytes"])
@@ -103,6 +114,12 @@ class ShardReader:
             raise FeatureSetError(
                 f"shard {uri} holds features of other settings: its fingerprint is {found}, that of the feature set "
                 f"is {self._fingerprint}"
+            )
+        named = tuple((metadata.metadata or {}).get(key, b"").decode(errors="replace") for key in _UNIT)
+        if named != tuple(map(str, paths.unit_of_shard(shard))):
+            raise FeatureSetError(
+                f"shard {uri} is that of unit {named[1] or 'unknown'} of run {named[0] or 'unknown'}: "
+                "it was put in the place of another"
             )
         num_rows = np.array([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)], np.int64)
         return _Footer(said["size_bytes"], metadata, num_rows, np.cumsum(num_rows))
@@ -147,6 +164,10 @@ class ShardReader:
                 raise
             except (ValueError, IndexError) as error:  # numbers of a damaged footer
                 raise OSError(str(error)) from error
+
+
+def _unknown(uri: str) -> str:
+    return f"shard {uri} is named by an index and by no record; the feature set is damaged"
 
 
 def _spans(group: pq.RowGroupMetaData, columns: list[str]) -> Iterator[tuple[int, int]]:

@@ -64,10 +64,10 @@ def require_same_settings(root: Folder, standing: FeatureSetRecord, settings: Ma
     """
     if standing.fingerprint == fingerprint(settings):
         return
-    changes = "\n  ".join(differences(standing.settings, settings))
     raise RunConflictError(
-        f"{root.uri} holds features of other settings:\n  {changes}\n"
-        "use the old settings, or another sink.uri for the new ones"
+        f"{root.uri} holds features of other settings:",
+        *(f"  {change}" for change in differences(standing.settings, settings)),
+        "use the old settings, or another sink.uri for the new ones",
     )
 
 

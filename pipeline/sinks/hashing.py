@@ -7,11 +7,16 @@ Python for every byte; what goes to an object store passes through Python anyway
 import hashlib
 import io
 import mmap
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Protocol
 
 import pyarrow as pa
+
+# Gives a block for everything that may wait for an object store.
+Uploading = Callable[[], AbstractContextManager[None]]
 
 
 class Hashed(Protocol):
@@ -39,11 +44,11 @@ class Hashed(Protocol):
         ...
 
 
-def hashed(stream: IO[bytes]) -> Hashed:
-    """The way to write to a stream: beside it if it is an open local file, through it otherwise."""
+def hashed(stream: IO[bytes], uploading: Uploading = nullcontext) -> Hashed:
+    """The way to write to a stream: beside it if it is an open local file, through it, in blocks, otherwise."""
     if isinstance(stream, io.BufferedWriter):
         return HashedFile(Path(stream.name))
-    return HashedStream(stream)
+    return HashedStream(stream, uploading)
 
 
 class HashedFile:
@@ -91,7 +96,8 @@ class HashedStream:
 
     closed = False
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], uploading: Uploading) -> None:
+        self._uploading = uploading
         self.sink = pa.PythonFile(self, mode="w")
         self.size_bytes = 0
         self._digest = hashlib.sha256()
@@ -106,7 +112,8 @@ class HashedStream:
         """Passes the bytes on."""
         self._digest.update(data)
         self.size_bytes += len(data)
-        return self._stream.write(data)
+        with self._uploading():
+            return self._stream.write(data)
 
     def flush(self) -> None:
         """Passes it on."""

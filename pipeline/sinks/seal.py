@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.errors import AuditFailedError, FeatureSetError, RunIncompleteError, SinkError, TooManyFailedError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow, summarise
-from pipeline.featureset.index import index_table
+from pipeline.featureset.index import index_table, shards_table
 from pipeline.featureset.records import Abandonment, CommitRecord, Manifest, QuarantineRow, RunRecord
 from pipeline.featureset.schema import QUARANTINE, SHARDS, index_schema
 from pipeline.sinks.tables import TableWriter, table_writer
@@ -218,7 +218,7 @@ def _write_tables(root: Folder, run: RunRecord, units: _SealedUnits) -> Manifest
             index.add(index_table(commit, planned))
             quarantine.add(_table([row.model_dump() for row in commit.quarantine], QUARANTINE))
             if commit.shard:
-                shards.add(_table([{**commit.shard.model_dump(), "shard": commit.shard.name}], SHARDS))
+                shards.add(shards_table([commit]))
                 size_bytes += commit.shard.size_bytes
         for table in (index, shards, quarantine):
             table.write()

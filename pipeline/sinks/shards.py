@@ -1,7 +1,7 @@
 """One work unit's features as one Parquet shard, one row group an image so that one image reads alone."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipeline.featureset.index import index_rows
 from pipeline.featureset.maps import MapSpec
 from pipeline.featureset.records import FeatureSetRecord, IndexRows, TableFile
 from pipeline.featureset.schema import EMBEDDING, IMAGE_FIELDS, shard_schema
+from pipeline.sinks.hashing import Uploading
 from pipeline.sinks.tables import TableWriter, table_writer
 from pipeline.storage.folder import Folder
 
@@ -74,9 +75,21 @@ class ShardWriter:
 
 
 @contextmanager
-def shard_writer(root: Folder, record: FeatureSetRecord, *, run: int, unit: int) -> Iterator[ShardWriter]:
-    """A writer of the unit's shard, which appears whole when the block ends; without images there is no file."""
+def shard_writer(
+    root: Folder, record: FeatureSetRecord, *, run: int, unit: int, uploading: Uploading = nullcontext
+) -> Iterator[ShardWriter]:
+    """A writer of the unit's shard, which appears whole when the block ends; without images there is no file.
+
+    Args:
+        root: the feature set.
+        record: of it.
+        run: the run.
+        unit: the unit.
+        uploading: gives a block to wait for an object store in, for whoever wants to know how long that takes.
+    """
     maps = record.maps
     schema = shard_schema(maps, fingerprint=record.fingerprint, weights=record.settings["weights"], run=run, unit=unit)
     with ExitStack() as stack:
-        yield ShardWriter(lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema)), schema, maps)
+        yield ShardWriter(
+            lambda: stack.enter_context(table_writer(root, paths.shard(run, unit), schema, uploading)), schema, maps
+        )

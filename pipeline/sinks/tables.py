@@ -1,23 +1,22 @@
 """Parquet files that are hashed while they are written, and appear whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO
+from contextlib import contextmanager, nullcontext
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.featureset.records import TableFile
-from pipeline.sinks.hashing import hashed
+from pipeline.sinks.hashing import Hashed, Uploading, hashed
 from pipeline.storage.folder import Folder
 
 
 class TableWriter:
     """Appends Arrow tables to one Parquet file; `file` describes it once the writing is over."""
 
-    def __init__(self, name: str, stream: IO[bytes], schema: pa.Schema) -> None:
+    def __init__(self, name: str, sink: Hashed, schema: pa.Schema) -> None:
         self._name = name
-        self._hashed = hashed(stream)
+        self._hashed = sink
         self._num_rows = 0
         # Maps hardly compress (8% under zstd) and dictionaries or statistics of them are dead weight.
         self._writer = pq.ParquetWriter(
@@ -50,10 +49,12 @@ class TableWriter:
 
 
 @contextmanager
-def table_writer(root: Folder, name: str, schema: pa.Schema) -> Iterator[TableWriter]:
+def table_writer(
+    root: Folder, name: str, schema: pa.Schema, uploading: Uploading = nullcontext
+) -> Iterator[TableWriter]:
     """A writer whose file appears as `name`, synced and whole, when the block ends without an error."""
     with root.writer(name) as stream:
-        writer = TableWriter(name, stream, schema)
+        writer = TableWriter(name, hashed(stream, uploading), schema)
         try:
             yield writer
         finally:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pipeline.errors import AccessDeniedError, ConfigError, SinkError, StoreUnavailableError
+from pipeline.redaction import redacted, shown
 
 T = TypeVar("T")
 
@@ -88,6 +89,8 @@ _OF_STATUS = {
 def store_errors(uri: str) -> Iterator[None]:
     """Errors of the libraries below fsspec leave the block as the operating system would name them.
 
+    They take no cause along: what those libraries say may repeat a signed URL, and Ray logs causes with the error.
+
     Raises:
         CredentialsError: none, or not accepted.
         PermissionError, FileNotFoundError, FileExistsError: the store said so.
@@ -95,13 +98,11 @@ def store_errors(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ConnectionError, TimeoutError, CredentialsError):
+    except CredentialsError:
         raise
-    except Exception as error:
-        ours = _in_our_words(error, uri)
-        if ours is None:
-            raise
-        raise ours from error
+    except Exception as error:  # noqa: BLE001  it leaves the block all the same
+        named = isinstance(error, (ConnectionError, TimeoutError))
+        raise (None if named else _in_our_words(error, shown(uri))) or _without_secrets(error) from None
 
 
 def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S) -> T:
@@ -120,7 +121,9 @@ def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S)
                 raise unavailable(uri, error, patience_s) from error
             if not is_told and left_s < patience_s - _SILENT_S:
                 is_told = True
-                logger.warning("%s is in trouble (%s); trying again for %.0f s more", uri, _said(error), left_s)
+                logger.warning(
+                    "%s is in trouble (%s); trying again for %.0f s more", shown(uri), shown(_said(error)), left_s
+                )
             asked_s = error.wait_s if isinstance(error, RetryLaterError) else 0.0
             time.sleep(min(max(wait_s, asked_s), left_s))
     raise AssertionError("waits never end")
@@ -170,22 +173,31 @@ def _in_our_words(error: Exception, uri: str) -> OSError | None:
     if isinstance(response, dict) and "Error" in response:
         return _of_response(error, response, uri)
     if isinstance(error, ValueError) and "endpoint" in str(error).lower():
-        raise ConfigError(f"{uri}: {error}; set AWS_ENDPOINT_URL to http(s)://host:port") from error
+        raise ConfigError(f"{uri}: {error}; set AWS_ENDPOINT_URL to http(s)://host:port") from None
     if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
         return None
     kind = type(error).__name__
-    said = f"{kind}: {error}"
+    said = shown(f"{kind}: {error}")
     if kind in _MISTAKES:
-        raise ConfigError(f"{uri}: {said}; mend the URI or the AWS_ variables") from error
+        raise ConfigError(f"{uri}: {said}; mend the URI or the AWS_ variables") from None
     if "Credential" in kind or "Token" in kind:
         return CredentialsError(errno.EACCES, said, uri)
     return ConnectionError(errno.EIO, said, uri)
 
 
+def _without_secrets(error: Exception) -> Exception:
+    """The error, or one of its kind that says the same without what is secret in it."""
+    if redacted(str(error)) == str(error):
+        return error
+    kinds = (FileNotFoundError, FileExistsError, PermissionError, ConnectionError, TimeoutError, OSError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
+    return kind(getattr(error, "errno", None) or errno.EIO, shown(f"{type(error).__name__}: {_said(error)}"))
+
+
 def _of_response(error: Exception, response: dict[str, Any], uri: str) -> OSError | None:
     code = str(response["Error"].get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = f"{code or status}: {response['Error'].get('Message', error)}"
+    said = shown(f"{code or status}: {response['Error'].get('Message', error)}")
     if code in _CREDENTIAL_CODES:
         return CredentialsError(errno.EACCES, said, uri)
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500:

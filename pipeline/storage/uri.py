@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import redaction
 from pipeline.errors import BadKeyError, UriError
 
 # What people write, and what it is called here.
@@ -125,7 +126,7 @@ def resolved(name: str, base: str) -> str:
 
 def shown(uri: str) -> str:
     """A URI for people: on one line, not too long, and without what is secret in it."""
-    text = ascii(redacted(uri))[1:-1] if _UNREADABLE.search(uri) else redacted(uri)
+    text = redaction.shown(redacted(uri))
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 

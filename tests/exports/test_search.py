@@ -9,7 +9,9 @@ from PIL import Image
 
 from pipeline.errors import ConfigError, ImageNotFoundError
 from pipeline.exports.building import build_index
-from pipeline.exports.search import Found, search_by_id, search_by_image, search_by_region
+from pipeline.exports.image_table import IndexedImage
+from pipeline.exports.search import Found, Hit, search_by_id, search_by_image, search_by_region
+from pipeline.exports.sheet import Tile
 from pipeline.exports.vector_index import VectorIndex
 from tests.small_set import original_size
 from tests.vector_set import VectorSet, embedded_photos, gaussian, grid_spec, names, near
@@ -121,3 +123,9 @@ def test_a_sheet_shows_the_query_and_every_hit(make_photos, tmp_path: Path):
         assert sheet.size == (6 * 200 + 8, 2 * 232 + 8 + 24)
         assert sheet.getpixel((8 + 200 + 2, 32 + 2)) == (160, 160, 160)
         assert sheet.getpixel((8 + 400 + 96, 32 + 96)) != (160, 160, 160)
+
+
+def test_a_name_that_does_not_print_is_spelled():
+    image = IndexedImage("a\n\x1b[2J.jpg", "https://h/a?sig=hunter2\n", 1, 1)
+    text = Found(Tile("", ("", "")), [Hit(0.5, image, None)], None).text()
+    assert text.splitlines()[1:] == ["1     0.5000      a\\n\\x1b[2J.jpg  https://h/a?***\\n"]

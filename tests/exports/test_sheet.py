@@ -77,3 +77,8 @@ def test_what_cannot_be_read_is_a_grey_tile_that_says_so(blue: str, tmp_path: Pa
 def test_a_sheet_that_cannot_be_written_is_named(blue: str):
     with pytest.raises(SinkError, match="cannot write"):
         write_sheet(Path(blue) / "sheet.png", [Tile(blue, ("", ""))])
+
+
+def test_a_name_that_does_not_print_is_spelled(blue: str, tmp_path: Path):
+    odd = drawn(tmp_path, Tile(blue, ("0.9", "a\nb\x1b")))
+    assert np.array_equal(odd, drawn(tmp_path, Tile(blue, ("0.9", "a\\nb\\x1b"))))

@@ -156,3 +156,29 @@ def test_a_quarantine_row_is_made_of_an_image_and_what_was_wrong_with_it():
 def test_a_quarantine_row_knows_the_stages_and_classes():
     with pytest.raises(ValidationError, match="stage"):
         type(quarantine_row("a")).model_validate({**quarantine_row("a").model_dump(), "stage": "upload"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "../../other/x",
+        "runs/../../x",
+        "runs/..",
+        "/etc/passwd",
+        "s3://b/x",
+        "~/x",
+        "a//b",
+        "a/",
+        "..\\x",
+        "a\n",
+        "",
+        ".",
+    ],
+)
+def test_a_record_names_files_below_its_feature_set_alone(name: str):
+    with pytest.raises(ValidationError, match="which is no file below its feature set"):
+        TableFile(name=name, num_rows=1, size_bytes=1, sha256="0")
+    forged = RUN.model_copy(update={"plan": TableFile.model_construct(**{**FILE.model_dump(), "name": name})})
+    with pytest.raises(FeatureSetError, match=r"x.json is not a record .*plan.name .*no file below its feature set"):
+        RunRecord.from_bytes(forged.to_bytes(), "x.json")

@@ -56,8 +56,8 @@ def test_missing_commits_are_one_finding_that_counts_them(small: SmallSet, run: 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"unit": 3}, "is the commit of unit 3 of run 1"),
-        ({"run": 2}, "is the commit of unit 2 of run 2"),
+        ({"unit": 3}, "is that of unit 3 of run 1; it was put in the place of another"),
+        ({"run": 2}, "is that of unit 2 of run 2; it was put in the place of another"),
         ({"fingerprint": "other"}, "is of other settings than its run"),
         ({"shard": None}, "names 1 images, its shard has 0 rows"),
     ],

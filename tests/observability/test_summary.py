@@ -91,3 +91,9 @@ def test_nothing_to_do_says_so_and_that_nothing_was_read():
 )
 def test_bytes_are_shown_in_a_unit_that_suits_them(size_bytes: int, shown: str):
     assert f"on disk    {shown} in 2 shards" in summary(size_bytes=size_bytes).text()
+
+
+def test_it_says_where_the_encoders_time_went_and_what_to_change():
+    lines = summary(account={"compute": 30.0, "decode": 10.0}).text().splitlines()
+    assert "  encoders   compute 75%, decode 25% of 10.0 s, 4 encoders" in lines
+    assert any(line.startswith("  to change  decode (waiting for images to be decoded") for line in lines)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import FeatureSetError
+from pipeline.featureset import paths
 from pipeline.readers.feature_set import open_features
 from pipeline.readers.shard_reader import ShardReader
 from tests.faults.proxied import ProxiedBucket
@@ -76,11 +77,14 @@ def test_rows_come_one_to_a_table_wherever_they_lie(maps, rows: list[int], place
 def test_rows_in_row_groups_of_several_are_found(tmp_path: Path):
     """As a writer that appends several times makes them."""
     table = pa.table({"embedding": [[float(row)] for row in range(7)]})
-    pq.write_table(table.replace_schema_metadata({"sam2_embed.fingerprint": "f"}), tmp_path / "s", row_group_size=3)
-    said = {"shard": ["s"], "num_rows": [7], "size_bytes": [(tmp_path / "s").stat().st_size]}
+    facts = {"sam2_embed.fingerprint": "f", "sam2_embed.run": "1", "sam2_embed.unit": "0"}
+    name = paths.shard(1, 0)
+    (tmp_path / name).parent.mkdir(parents=True)
+    pq.write_table(table.replace_schema_metadata(facts), tmp_path / name, row_group_size=3)
+    said = {"shard": [name], "num_rows": [7], "size_bytes": [(tmp_path / name).stat().st_size]}
     reader = ShardReader(SmallSet(tmp_path).root, "f", pa.table(said))
     for rows in ([6], [2, 3], [0, 5], [6, 0, 4]):
-        found = reader.rows("s", rows, ["embedding"])
+        found = reader.rows(name, rows, ["embedding"])
         assert [each["embedding"].to_pylist() for each in found] == [[[float(row)]] for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import traceback
 from itertools import islice
 
 import botocore.exceptions
@@ -205,3 +206,21 @@ def test_a_server_that_wants_to_be_left_alone_is_as_long_as_patience_lasts():
 def test_a_file_that_is_too_large_says_how_large():
     assert str(too_large("/a", 11, 10).strerror) == "it has 11 bytes, 10 are allowed"
     assert str(too_large("/a", None, 10).strerror) == "it has more, 10 are allowed"
+
+
+def test_what_a_library_said_leaves_no_secret_in_the_error_nor_in_what_is_logged_of_it():
+    place = "s3://u:hunter2@b/k"
+    signed = "https://b.s3.amazonaws.com/k?X-Amz-Signature=hunter2"
+    denied = answered(403, "AccessDenied")
+    denied.response["Error"]["Message"] = f"no: {signed}"
+    wrapped = OSError(errno.EIO, f"An error occurred: {signed}")
+    wrapped.__cause__ = denied
+    plain = ClientError({"Error": {"Code": "Odd", "Message": signed}}, "GetObject")
+    for error in (denied, wrapped, plain, FileNotFoundError(signed), TimeoutError(signed), ValueError(signed)):
+        with pytest.raises(OSError, match=r"k\?\*\*\*") as caught, store_errors(place):
+            raise error
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    kept = ValueError("nothing secret")
+    with pytest.raises(ValueError, match=r"^nothing secret$") as caught, store_errors("s3://b/k"):
+        raise kept
+    assert caught.value is kept
