@@ -25,9 +25,35 @@ class DirectoryConfig:
     suffixes: tuple[str, ...] | None = None
 
 
-SourceConfig = Annotated[DirectoryConfig | SampleConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=_STRICT)
+class TarConfig:
+    """Tar shards; `suffixes` selects members, `shard_ids` puts the shard's path before the member's in ids."""
+
+    kind: Literal["tar"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+    shard_ids: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ParquetConfig:
+    """Parquet files with images in a column (None: the one that has bytes).
+
+    `id_column` has their ids (None: file#row), `columns` are the others to carry along (None: all of plain values).
+    """
+
+    kind: Literal["parquet"]
+    uri: str | None = None
+    column: str | None = None
+    id_column: str | None = None
+    columns: tuple[str, ...] | None = None
+
+
+SourceConfig = Annotated[DirectoryConfig | ParquetConfig | SampleConfig | TarConfig, Field(discriminator="kind")]
 
 # What is asked for where `source.uri` is missing.
 PLACES = {
     "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
+    "parquet": "say which .parquet file, or folder of them, holds the images, for example source.uri=/data/train",
+    "tar": "say which .tar file, or folder of them, holds the images, for example source.uri=s3://bucket/shards",
 }

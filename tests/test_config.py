@@ -76,7 +76,7 @@ def test_a_configuration_cannot_be_changed_afterwards():
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("source.kind", "tarball", "'directory', 'sample'"),
+        ("source.kind", "tarball", "'directory', 'parquet'"),
         ("source.suffixes", "jpg", "tuple"),
         ("source.uri", 5, "string"),
         ("sink.uri", "", "at least 1 character"),

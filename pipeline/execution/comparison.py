@@ -26,7 +26,7 @@ _CLASSES = {"none": [], "transient": ["transient"], "all": ["transient", "perman
 # Sums of hashes do not depend on the order; two of them, of 64 bits each, so that no two listings share both.
 # Another version of DuckDB may hash otherwise: then the long way is taken until the next run.
 _DIGEST = "SELECT count(*), sum(hash(image_id, version)), sum(hash(version, image_id)) FROM listed"
-_TWICE = "SELECT image_id FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1"
+_TWICE = "SELECT image_id, min(uri), max(uri) FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1"
 # For an image in several runs the last one counts.
 _LAST = "SELECT image_id, arg_max(version, run) AS version, max(run) AS run FROM known GROUP BY image_id"
 _TO_EMBED = """
@@ -42,9 +42,16 @@ class Comparison:
     """The listing of a source beside the last state of every image in a feature set; made by `of`."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, root: Folder, schema: pa.Schema, *, classes: list[str]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        root: Folder,
+        schema: pa.Schema,
+        *,
+        classes: list[str],
+        advice: str = "",
     ) -> None:
         self._connection, self._root, self._schema, self._classes = connection, root, schema, classes
+        self._advice = f": {advice}" if advice else ""
         self._sealed = catalog.sealed_runs(root)
         self._has_state = False
 
@@ -57,6 +64,7 @@ class Comparison:
         schema: pa.Schema = REFS,
         *,
         retry_quarantined: str = "none",
+        advice: str = "",
     ) -> Iterator[Self]:
         """The comparison, for the length of the block.
 
@@ -65,11 +73,12 @@ class Comparison:
             refs: what the source lists.
             schema: of the refs.
             retry_quarantined: which quarantined images count as new: `none`, `transient` or `all`.
+            advice: how to make ids unique that are not.
         """
         with scratch_database() as connection:
             create(connection, "listed", schema.append(_PLACE))
             load(connection, "listed", _in_order(refs))
-            yield cls(connection, root, schema, classes=_CLASSES[retry_quarantined])
+            yield cls(connection, root, schema, classes=_CLASSES[retry_quarantined], advice=advice)
 
     @cached_property
     def digest(self) -> str:
@@ -92,8 +101,10 @@ class Comparison:
         Raises:
             ConfigError: two images share an id.
         """
-        for (image_id,) in self._connection.execute(_TWICE).fetchall():
-            raise ConfigError(f"two images have the id {image_id!r}; ids must be unique within a feature set")
+        for image_id, *uris in self._connection.execute(_TWICE).fetchall():
+            places = " and ".join(dict.fromkeys(uris))
+            said = f"two images have the id {image_id!r} (in {places}); ids must be unique within a feature set"
+            raise ConfigError(said + self._advice)
         self._require_state()
         yield from rows_of(self._connection, _TO_EMBED, self._schema)
 

@@ -51,7 +51,8 @@ class Listed:
     def is_windowed(self) -> bool:
         """Whether it is a small part of what its bytes show, to be read where it is wanted."""
         part = Part.of(self.part)
-        return (part.box is not None or part.video_frame is not None) and self.has_size
+        is_windowed = part.box is not None or part.video_frame is not None
+        return part.row is not None or (is_windowed and self.has_size)
 
     @property
     def has_size(self) -> bool:
@@ -96,7 +97,7 @@ class ImageBytes:
         """
         until = time.monotonic() + self.patience_s
         with watch.step("fetch"):
-            fetched = [b"" if image.is_windowed else self.one(image, until) for image in listed]
+            fetched = [self._ahead(image, until) for image in listed]
             came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
             if came is None:
                 _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
@@ -113,6 +114,13 @@ class ImageBytes:
         if image.has_size:
             return Ranges(image, self, Stopwatch())
         return _required(image, self.one(image, time.monotonic() + self.patience_s))
+
+    def _ahead(self, image: Listed, until: float) -> bytes | ImageError:
+        """The bytes of an image before it is decoded; none of a windowed one."""
+        damage, (start, end) = Part.of(image.part).damage, image.span
+        if damage is not None:
+            return _refused("DamagedShard", damage, "transient")
+        return b"" if image.is_windowed or start == end else self.one(image, until)
 
     def one(self, image: Listed, until: float, span: Span | None = None) -> bytes | ImageError:
         """The bytes of an image, or some of its file's.

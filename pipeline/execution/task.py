@@ -15,6 +15,7 @@ from pipeline.execution.comparison import Comparison
 from pipeline.execution.expanding import ExpandedSource, Frames, Tiles
 from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.plan import cut_units, images_per_unit
+from pipeline.execution.probing import Prober
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
 from pipeline.featureset.maps import MapSpec
@@ -34,7 +35,7 @@ from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
-from pipeline.sources.opening import open_source
+from pipeline.sources.opening import UNIQUE_IDS, open_source
 from pipeline.storage.folder import Folder
 
 
@@ -59,11 +60,13 @@ class Task:
         """
         patience_s = config.execution.patience_s
         root = Folder(config.sink.uri, patience_s)
-        listed = open_source(**asdict(config.source), patience_s=patience_s)
+        limits = decode_limits(config)
+        prober = Prober(limits=limits, patience_s=patience_s)
+        listed = open_source(**asdict(config.source), patience_s=patience_s, ask=prober.ask)
+        _ = listed.schema  # columns that are not there show now, before a cluster is started
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         parting = _parting(config.preprocess, side_px)
-        limits = decode_limits(config)
         source = ExpandedSource(listed, parting, limits=limits, patience_s=patience_s) if parting else listed
         choice = _choice(config.features)
         maps = map_specs(encoder.tree, side_px, choice)
@@ -123,8 +126,13 @@ class Task:
                 self.root.require_writable()
                 return run
         size = num_images or images_per_unit(self.maps, self.side_px)
+        source = self.source
         with Comparison.of(
-            self.root, self.source.refs(), self.source.schema, retry_quarantined=retry_quarantined
+            self.root,
+            source.refs(),
+            source.schema,
+            retry_quarantined=retry_quarantined,
+            advice=UNIQUE_IDS.get(source.description["kind"], ""),
         ) as compared:
             return self._begin(number, compared, settings=settings, size=size)
 

@@ -18,6 +18,8 @@ from pipeline.errors import CheckpointError, ConfigError, ImageError, SourceErro
 from pipeline.exports.fidelity_set import StoredSet
 from pipeline.exports.mask_decoder import MaskDecoder
 from pipeline.featureset.maps import DECODER_COLUMNS, MapSpec
+from pipeline.featureset.part import Part
+from pipeline.featureset.schema import PART
 from pipeline.model.build import EncoderConfig, assemble_encoder, decoder_inputs
 from pipeline.model.outputs import FeatureChoice, exact_map, map_specs, stored_features
 from pipeline.model.weights import Weights, local_copy
@@ -161,7 +163,8 @@ class Bench:
         found = []
         for ref in refs:
             try:
-                pixels_HWC = decode(read_uri(ref["uri"]))
+                start, end = Part.of(ref.get(PART.name)).bytes_at or (0, None)
+                pixels_HWC = decode(read_uri(ref["uri"], start=start, end=end))
             except (OSError, ImageError) as error:
                 self.notes.append(f"left out {ref['image_id']}: {error}")
                 continue

@@ -7,6 +7,9 @@ from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode
 from pipeline.storage.reading import read_uri
 
+# A row may name a shard of gigabytes, which is not read for a picture.
+_MAX_BYTES = 256 << 20
+
 
 def picture(uri: str, part: str | None) -> np.ndarray:
     """The (height, width, 3) uint8 pixels of an image.
@@ -24,4 +27,4 @@ def picture(uri: str, part: str | None) -> np.ndarray:
     if of != Part(bytes_at=of.bytes_at, page=of.page):
         raise ImageError(f"{part} of {uri} is not drawn", stage="decode", error_type="NotDrawn")
     start, end = of.bytes_at or (0, None)
-    return decode(read_uri(uri, start=start, end=end), frame=of.page or 0)
+    return decode(read_uri(uri, start=start, end=end, max_bytes=_MAX_BYTES), frame=of.page or 0)

@@ -21,6 +21,7 @@ class Part:
         page: frame of an animated image or page of a document, from 0.
         video_frame: frame of a video in the order they are shown, from 0.
         box: left, top, width, height in pixels of the upright image.
+        damage: of an object that cannot be listed to its end, why: this stands for the images that are not known.
     """
 
     bytes_at: tuple[int, int] | None = None
@@ -29,6 +30,7 @@ class Part:
     page: int | None = None
     video_frame: int | None = None
     box: Box | None = None
+    damage: str | None = None
 
     @property
     def text(self) -> str | None:
@@ -40,6 +42,7 @@ class Part:
             "page": self.page,
             "video_frame": self.video_frame,
             "box": None if self.box is None else ",".join(map(str, self.box)),
+            "damage": self.damage,
         }
         return urlencode({key: value for key, value in fields.items() if value is not None}, safe=",") or None
 
@@ -51,7 +54,7 @@ class Part:
             ValueError: it is no such text.
         """
         fields = dict(parse_qsl(text or "", strict_parsing=bool(text), errors="strict"))
-        if unknown := fields.keys() - {"bytes", "row", "column", "page", "video_frame", "box"}:
+        if unknown := fields.keys() - {"bytes", "row", "column", "page", "video_frame", "box", "damage"}:
             raise ValueError(f"part {text!r} has the unknown field {min(unknown)!r}")
         numbers = {key: int(fields[key]) for key in ("row", "page", "video_frame") if key in fields}
         start, _, end = fields.get("bytes", "").partition("-")
@@ -60,5 +63,6 @@ class Part:
             bytes_at=(int(start), int(end)) if "bytes" in fields else None,
             column=fields.get("column"),
             box=(left, top, width, height) if "box" in fields else None,
+            damage=fields.get("damage"),
             **numbers,
         )

@@ -14,7 +14,8 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from pipeline.errors import CheckpointError
-from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
+from pipeline.storage.cache import cache_folder
 
 BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything_2"
 TIMEOUT_S = 5.0

@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 from pipeline.errors import CheckpointError
 from pipeline.model.checkpoint_kind import MAX_BYTES, regular_file
+from pipeline.storage.cache import cache_folder
 
 CHUNK_BYTES = 1 << 20
 
@@ -24,14 +25,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; none at the end."""
-
-
-def cache_folder() -> Path:
-    """Where fetched checkpoints are kept: $SAM2_EMBED_CACHE, or `sam2-embed` in the user's cache folder."""
-    chosen = os.environ.get("SAM2_EMBED_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sam2-embed"
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from pipeline.model.decoder_inputs import DecoderInputs
 from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.model.random_weights import fill_random
-from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
+from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
 from pipeline.redaction import bare_uri
+from pipeline.storage.cache import cache_folder
 from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
 from pipeline.storage.uri import parse

@@ -146,9 +146,7 @@ def _bytes(handle: int) -> bytes:
         return encoded.read()
 
 
-def _decoded(
-    source: bytes | ServedFile, request: dict[str, Any], *, side_px: int, rules: PixelRules
-) -> dict[str, Any]:
+def _decoded(source: bytes | ServedFile, request: dict[str, Any], *, side_px: int, rules: PixelRules) -> dict[str, Any]:
     from pipeline.preprocessing.decoder_requests import prepare
 
     prepared = prepare(source, Part.of(request["part"]), side_px=side_px, rules=rules)

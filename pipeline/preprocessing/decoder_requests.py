@@ -1,5 +1,6 @@
 """What the decoder process does with an image: finds the pixels that a part names, or looks what parts there are."""
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode, num_frames
+from pipeline.preprocessing.parquet_rows import PARQUET, answer, image_bytes
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import ServedFile, served_bytes
 from pipeline.preprocessing.transform import normalise
@@ -48,6 +50,8 @@ def pixels_of(source: Source, part: Part, rules: PixelRules) -> np.ndarray:
     Raises:
         ImageError: they cannot be decoded.
     """
+    if part.row is not None and isinstance(source, ServedFile):
+        source = image_bytes(source, part)
     if part.box is not None:
         return _large_image(source, rules).window(part.box)
     return decode(bytes_of(source), frame=part.page or 0, rules=rules)
@@ -73,6 +77,8 @@ def probe(source: Source, kind: str, rules: PixelRules) -> Any:
     Raises:
         ImageError: it cannot be told.
     """
+    if kind.startswith(PARQUET) and isinstance(source, ServedFile):
+        return answer(source, json.loads(kind.removeprefix(PARQUET)))
     if kind == "frames":
         return _num_frames(source)
     image = _large_image(source, rules)

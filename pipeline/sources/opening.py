@@ -5,24 +5,38 @@ from typing import Any
 
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import Source
+from pipeline.sources.parquet import Ask, ParquetSource
 from pipeline.sources.sample import SampleSource
+from pipeline.sources.tar import TarSource
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
     "directory": DirectorySource,
+    "parquet": ParquetSource,
     "sample": SampleSource,
+    "tar": TarSource,
+}
+# Kinds that ask somebody else what their files hold.
+_ASKING = frozenset({"parquet"})
+# How to make ids unique, by the kind of source.
+UNIQUE_IDS = {
+    "parquet": "without source.id_column ids are file#row, which are",
+    "tar": "source.shard_ids=true puts the shard's path before the member's",
 }
 
 
-def open_source(kind: str, *, patience_s: float = PATIENCE_S, **options: Any) -> Source:
+def open_source(kind: str, *, patience_s: float = PATIENCE_S, ask: Ask | None = None, **options: Any) -> Source:
     """The source of that kind.
 
     Args:
         kind: as the configuration has it.
         patience_s: how long an object store may be in trouble, in seconds.
+        ask: finds out what files hold that are not parsed here; see `execution.probing`.
         options: the other fields of the kind's configuration, which are its class's arguments.
 
     Raises:
         SourceError: it is not there.
     """
+    if kind in _ASKING:
+        options["ask"] = ask
     return _KINDS[kind](**options, patience_s=patience_s)

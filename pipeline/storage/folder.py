@@ -52,6 +52,10 @@ class Folder:
         """
         return self._store.files()
 
+    def file(self, name: str) -> FileEntry:
+        """What a listing says of `name`; FileNotFoundError if it is not there, or is no file."""
+        return self._store.file(name)
+
     def names(self, folder: str) -> Iterator[str]:
         """The names directly in `folder`, in no order; none when there is no such folder."""
         return self._store.names(folder)

@@ -40,6 +40,13 @@ class LocalStore:
         """Every file at any depth, in the order of their paths."""
         yield from self._walk(self.root, "")
 
+    def file(self, name: str) -> FileEntry:
+        """What a listing says of `name`."""
+        entry = _entry(self._path(name), name)
+        if entry is None or not Path(self._path(name)).is_file():
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", self._path(name))
+        return entry
+
     def names(self, folder: str) -> Iterator[str]:
         """The names directly in `folder`, in no order."""
         try:

@@ -1,5 +1,6 @@
 """Google's and Azure's stores through fsspec, for reading alone: they have no create-if-absent that was tested here."""
 
+import errno
 from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
@@ -54,6 +55,14 @@ class ReadOnlyStore:
     def files(self) -> Iterator[FileEntry]:
         """Every file at any depth, in the order of their paths, hidden ones left out."""
         yield from self._walk(self._root)
+
+    def file(self, name: str) -> FileEntry:
+        """What a listing says of `name`."""
+        with store_errors(f"{self.uri}/{name}"):
+            item = self._fs.info(self._path(name))
+        if item["type"] != "file":
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", f"{self.uri}/{name}")
+        return FileEntry(name, int(item.get("size") or 0), version_of(item))
 
     def names(self, folder: str) -> Iterator[str]:
         """The names directly in `folder`."""

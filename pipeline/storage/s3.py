@@ -64,6 +64,12 @@ class S3Store:
                     modified_s = item["LastModified"].timestamp()
                     yield FileEntry(name, int(item["Size"]), item["ETag"].strip('"'), modified_s)
 
+    def file(self, name: str) -> FileEntry:
+        """What a listing says of `name`."""
+        answer = self._patiently(name, lambda: self._client.call("head_object", **self._at(name)))
+        modified_s = answer["LastModified"].timestamp()
+        return FileEntry(name, int(answer["ContentLength"]), answer["ETag"].strip('"'), modified_s)
+
     def names(self, folder: str) -> Iterator[str]:
         """The names directly in `folder`."""
         prefix = self._key(f"{folder}/" if folder else "")

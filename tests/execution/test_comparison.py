@@ -98,7 +98,7 @@ def test_a_run_that_is_open_or_was_given_up_holds_nothing(tmp_path: Path):
 
 
 def test_two_images_of_one_id_are_refused_naming_it(tmp_path: Path):
-    with pytest.raises(ConfigError, match="two images have the id 'a'; ids must be unique"):
+    with pytest.raises(ConfigError, match=r"two images have the id 'a' \(in /data/photos/a\); ids must be unique"):
         to_embed(Folder(tmp_path), refs("aba"))
 
 

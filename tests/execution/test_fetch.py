@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipeline
@@ -16,6 +17,7 @@ from pipeline.errors import AccessDeniedError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
+from pipeline.featureset.part import Part
 from pipeline.featureset.records import CommitRecord
 from pipeline.featureset.schema import PART
 from pipeline.preprocessing.pixel_rules import PixelRules
@@ -317,6 +319,40 @@ def test_images_that_are_ranges_of_one_file_are_read_as_such(
     np.testing.assert_array_equal(unit.pixels_NCHW[1], pipeline.preprocess(second, 64).numpy())
     (refused,) = unit.quarantine
     assert (refused.image_id, refused.error_type, refused.error_class) == ("c", "RangeNotThereError", "transient")
+
+
+def test_an_empty_range_is_an_empty_image_and_never_the_whole_file(fetch, bucket_of_photos, store: ProxiedBucket):
+    uri = bucket_of_photos[0]["uri"][0].as_py()
+    batch = refs_batch([("empty", uri, 0, "")]).append_column(PART, pa.array([Part(bytes_at=(8, 8)).text]))
+    unit = fetch([batch])
+    assert failures(unit) == {"empty": ("decode", "permanent", "EmptyFile")}
+    assert store.proxy.seen("GetObject") == []
+
+
+def test_what_a_damaged_shard_holds_is_one_row_that_says_why(fetch, photographs):
+    parts = [Part(damage="it ends at byte 7").text, None]
+    rows = [("00000.tar", "/nowhere/00000.tar", 1, ""), ("coins.png", str(photographs["coins.png"]), 1, "")]
+    unit = fetch([refs_batch(rows).append_column(PART, pa.array(parts))])
+    assert ids(unit) == ["coins.png"]
+    assert failures(unit) == {"00000.tar": ("fetch", "transient", "DamagedShard")}
+    assert unit.quarantine[0].message == "it ends at byte 7"
+
+
+def test_images_in_rows_of_a_parquet_file_are_read_by_the_decoder(fetch, photographs, store: ProxiedBucket, tmp_path):
+    names = ["coffee.png", "rocket.jpg", "camera.png"]
+    images = [*(photographs[name].read_bytes() for name in names), None]
+    table = pa.table({"image": pa.array([{"bytes": data} for data in images])})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2, write_page_checksum=True, compression="none")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[data.index(images[2]) + 1000] ^= 1
+    store.direct.put_object(Bucket=store.bucket, Key="a.parquet", Body=bytes(data))
+    uri = f"s3://{store.bucket}/a.parquet"
+    parts = pa.array([Part(row=row, column="image.bytes").text for row in range(4)])
+    unit = fetch([refs_batch([(str(row), uri, len(data), "") for row in range(4)]).append_column(PART, parts)])
+    assert ids(unit) == ["0", "1"]
+    for place, name in enumerate(names[:2]):
+        np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(photographs[name], 64).numpy())
+    assert failures(unit) == dict.fromkeys("23", ("fetch", "transient", "DamagedShard"))
 
 
 # Lists that somebody else wrote

@@ -15,6 +15,7 @@ from pipeline.featureset.part import Part
         (Part(video_frame=120), "video_frame=120"),
         (Part(box=(0, 1024, 1024, 700)), "box=0,1024,1024,700"),
         (Part(bytes_at=(0, 7), page=1, box=(1, 2, 3, 4)), "bytes=0-7&page=1&box=1,2,3,4"),
+        (Part(damage="50% & more=?"), "damage=50%25+%26+more%3D%3F"),
         (Part(row=2, column="a&b=c é"), "row=2&column=a%26b%3Dc+%C3%A9"),
     ],
 )

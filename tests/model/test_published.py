@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import CheckpointError
 from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
-from pipeline.model.weight_cache import cache_folder
+from pipeline.storage.cache import cache_folder
 
 BODY = bytes(range(256)) * 9000
 ENTRY = PublishedFile("092824", "sam2.1_hiera_tiny.pt", len(BODY), hashlib.sha256(BODY).hexdigest())

@@ -1,4 +1,4 @@
-"""The cache: where it lies, that names appear whole, and that hashes follow the file."""
+"""The cache: that names appear whole, and that hashes follow the file."""
 
 import hashlib
 import io
@@ -8,17 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import CheckpointError
-from pipeline.model.weight_cache import cache_folder, copy_stream, file_sha256, new_cache_file
-
-
-def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("SAM2_EMBED_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == Path.home() / ".cache" / "sam2-embed"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "sam2-embed"
-    monkeypatch.setenv("SAM2_EMBED_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
+from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
+from pipeline.storage.cache import cache_folder
 
 
 def test_a_file_that_is_not_moved_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

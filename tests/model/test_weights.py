@@ -13,8 +13,8 @@ import torch
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.model.build import assemble_encoder, build_encoder, load_encoder_config
 from pipeline.model.checkpoint_kind import MAX_BYTES, check_size
-from pipeline.model.weight_cache import cache_folder
 from pipeline.model.weights import Weights, local_copy, resolve_weights
+from pipeline.storage.cache import cache_folder
 from tests.faults.proxied import ProxiedBucket
 
 MODEL = "hiera_debug"

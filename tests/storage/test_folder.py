@@ -116,3 +116,19 @@ def test_ranges_of_an_object_are_one_request_each(store: ProxiedBucket):
     folder.read_end("a", 4)
     ranges = [seen.headers["range"] for seen in store.proxy.requests]
     assert ranges == ["bytes=3-5", "bytes=-4"]
+
+
+@pytest.mark.parametrize("kind", ["disk", "bucket"])
+def test_a_file_by_its_name_is_what_a_listing_says_of_it(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
+    if kind == "bucket":
+        store = request.getfixturevalue("store")
+        store.direct.put_object(Bucket=store.bucket, Key="photos/deep/a.jpg", Body=b"abc")
+        folder = Folder(f"s3://{store.bucket}/photos")
+    else:
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep/a.jpg").write_bytes(b"abc")
+        folder = Folder(tmp_path)
+    assert [folder.file("deep/a.jpg")] == list(folder.files())
+    for name in ("deep", "deep/b.jpg"):
+        with pytest.raises(FileNotFoundError):
+            folder.file(name)

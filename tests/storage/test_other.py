@@ -53,6 +53,9 @@ def test_it_is_listed_and_read_like_a_local_one(remote: str):
     for entry in entries:
         assert store.read(entry.name).decode() == entry.name
         assert store.size_bytes(entry.name) == entry.size_bytes == len(entry.name.encode())
+        assert store.file(entry.name).size_bytes == entry.size_bytes
+    with pytest.raises(FileNotFoundError):
+        store.file("z/deep")
     with store.open("z/deep/a.jpg") as stream:
         stream.seek(2)
         assert stream.read() == b"deep/a.jpg"

@@ -1,0 +1,85 @@
+"""The files that a source of many images to a file reads: the one that its URI names, or all below a folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.errors import AccessDeniedError, SourceError, StoreUnavailableError
+from pipeline.storage.folder import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file as it was listed; its name is its path below the source's URI."""
+
+    name: str
+    uri: str
+    size_bytes: int
+    version: str
+
+
+class SourceFiles:
+    """Files of certain suffixes at or below a URI.
+
+    Args:
+        uri: a file or a folder.
+        suffixes: in lower case, with the dot.
+        patience_s: how long an object store may be in trouble, in seconds.
+
+    Attributes:
+        uri: in full.
+        num_others: files of other suffixes that the last listing passed over.
+
+    Raises:
+        SourceError: there is neither.
+        AccessDeniedError: it may not be looked at.
+    """
+
+    def __init__(self, uri: str, suffixes: tuple[str, ...], patience_s: float) -> None:
+        self._folder, self._suffixes, self.num_others = Folder(uri, patience_s), suffixes, 0
+        self.uri = self._folder.uri
+        with listing_errors(self.uri):
+            self._only = self._file(patience_s)
+            if self._only is None and not self._folder.is_folder():
+                raise SourceError(f"source.uri={uri}: there is no file or folder {self.uri}")
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        """All of them, in the order of their paths.
+
+        Raises:
+            SourceError, AccessDeniedError: they cannot be listed.
+        """
+        self.num_others = 0
+        if self._only is not None:
+            yield self._only
+            return
+        with listing_errors(self.uri):
+            for entry in self._folder.files():
+                if entry.name.lower().endswith(self._suffixes):
+                    yield SourceFile(entry.name, self._folder.uri_of(entry.name), entry.size_bytes, entry.version)
+                else:
+                    self.num_others += 1
+
+    def _file(self, patience_s: float) -> SourceFile | None:
+        """The file at the URI itself, if there is one; a folder may have the name of a file."""
+        place, _, name = self.uri.rpartition("/")
+        if not name.lower().endswith(self._suffixes) or place.endswith(":/"):
+            return None
+        try:
+            entry = Folder(place or "/", patience_s).file(name)
+        except FileNotFoundError:
+            return None
+        return SourceFile(name, self.uri, entry.size_bytes, entry.version)
+
+
+@contextmanager
+def listing_errors(uri: str) -> Iterator[None]:
+    """Errors of listing leave the block as ours."""
+    try:
+        yield
+    except StoreUnavailableError:
+        raise
+    except PermissionError as error:
+        raise AccessDeniedError(f"no permission to list {error.filename or uri}: {error}") from error
+    except OSError as error:
+        raise SourceError(f"{uri} cannot be listed: {error}") from error
