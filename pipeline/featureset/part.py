@@ -20,6 +20,7 @@ class Part:
         column: of that file, such as `image.bytes`.
         page: frame of an animated image or page of a document, from 0.
         video_frame: frame of a video in the order they are shown, from 0.
+        pts: when that frame is shown, in ticks of the video's stream, by which it is found.
         box: left, top, width, height in pixels of the upright image.
     """
 
@@ -28,6 +29,7 @@ class Part:
     column: str | None = None
     page: int | None = None
     video_frame: int | None = None
+    pts: int | None = None
     box: Box | None = None
 
     @property
@@ -39,6 +41,7 @@ class Part:
             "column": self.column,
             "page": self.page,
             "video_frame": self.video_frame,
+            "pts": self.pts,
             "box": None if self.box is None else ",".join(map(str, self.box)),
         }
         return urlencode({key: value for key, value in fields.items() if value is not None}, safe=",") or None
@@ -51,9 +54,9 @@ class Part:
             ValueError: it is no such text.
         """
         fields = dict(parse_qsl(text or "", strict_parsing=bool(text), errors="strict"))
-        if unknown := fields.keys() - {"bytes", "row", "column", "page", "video_frame", "box"}:
+        if unknown := fields.keys() - {"bytes", "row", "column", "page", "video_frame", "pts", "box"}:
             raise ValueError(f"part {text!r} has the unknown field {min(unknown)!r}")
-        numbers = {key: int(fields[key]) for key in ("row", "page", "video_frame") if key in fields}
+        numbers = {key: int(fields[key]) for key in ("row", "page", "video_frame", "pts") if key in fields}
         start, _, end = fields.get("bytes", "").partition("-")
         left, top, width, height = map(int, fields.get("box", "0,0,0,0").split(","))
         return cls(

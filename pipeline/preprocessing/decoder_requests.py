@@ -10,6 +10,8 @@ from pipeline.featureset.part import Part
 from pipeline.preprocessing.decode import decode
 from pipeline.preprocessing.served_file import ServedFile
 from pipeline.preprocessing.transform import normalise
+from pipeline.preprocessing.video import frame_times
+from pipeline.preprocessing.video_frames import frame_of
 
 Source = bytes | ServedFile
 
@@ -38,12 +40,14 @@ def prepare(source: Source, part: Part, side_px: int) -> Prepared:
     return Prepared(pixels_CHW, (height, width), seconds)
 
 
-def pixels_of(source: Source, part: Part) -> np.ndarray:  # noqa: ARG001  parts come next
+def pixels_of(source: Source, part: Part) -> np.ndarray:
     """The (height, width, 3) uint8 pixels of the part.
 
     Raises:
         ImageError: they cannot be decoded.
     """
+    if part.video_frame is not None and isinstance(source, ServedFile):
+        return frame_of(source, part)
     return decode(bytes_of(source))
 
 
@@ -61,4 +65,6 @@ def probe(source: Source, kind: str) -> Any:
     Raises:
         ImageError: it cannot be told.
     """
+    if kind == "video":
+        return frame_times(source)
     raise NotImplementedError(f"{kind} of {type(source).__name__}")
