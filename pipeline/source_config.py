@@ -25,9 +25,20 @@ class DirectoryConfig:
     suffixes: tuple[str, ...] | None = None
 
 
-SourceConfig = Annotated[DirectoryConfig | SampleConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=_STRICT)
+class VideoConfig:
+    """Every n-th frame of the videos below a folder or prefix, or of one file; `suffixes` as of a directory."""
+
+    kind: Literal["video"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+    every: Annotated[int, Field(gt=0, strict=True)] = 30
+
+
+SourceConfig = Annotated[DirectoryConfig | SampleConfig | VideoConfig, Field(discriminator="kind")]
 
 # What is asked for where `source.uri` is missing.
 PLACES = {
     "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
+    "video": "say which file or folder holds the videos, for example source.uri=/data/clips",
 }

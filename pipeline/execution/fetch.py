@@ -39,7 +39,7 @@ class DecodeLimits:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class Listed:
     """An image as the plan has it."""
 
     image_id: str
@@ -55,14 +55,14 @@ class _Listed:
         return part.box is not None or part.video_frame is not None
 
 
-class _Ranges:
+class Ranges:
     """The bytes of a windowed image, for its decoder.
 
     Raises:
         ImageError, StoreUnavailableError, AccessDeniedError: from `read`.
     """
 
-    def __init__(self, image: _Listed, patience_s: float, watch: Stopwatch) -> None:
+    def __init__(self, image: Listed, patience_s: float, watch: Stopwatch) -> None:
         self._image, self._patience_s, self._watch = image, patience_s, watch
         self._first, end = Part.of(image.part).bytes_at or (0, image.size_bytes)
         self.size_bytes = end - self._first
@@ -77,6 +77,7 @@ class _Ranges:
             return data
         if _is_trouble(data):
             raise StoreUnavailableError(str(data))
+        _require_folder(self._image, data)
         raise data
 
 
@@ -119,7 +120,7 @@ class FetchAndDecode:
         quarantine = []
         for image, data in zip(listed, fetched, strict=True):
             try:
-                source = _Ranges(image, self._patience_s, watch) if image.is_windowed else data
+                source = Ranges(image, self._patience_s, watch) if image.is_windowed else data
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
@@ -127,14 +128,14 @@ class FetchAndDecode:
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
 
-def _listed(row: dict[str, Any]) -> list[_Listed]:
+def _listed(row: dict[str, Any]) -> list[Listed]:
     """The images of a row of the plan."""
     parts = row.get(PART.name) or [None] * len(row["image_id"])
     columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
-    return [_Listed(*each) for each in zip(*columns, parts, strict=True)]
+    return [Listed(*each) for each in zip(*columns, parts, strict=True)]
 
 
-def _span(image: _Listed) -> tuple[int, int | None]:
+def _span(image: Listed) -> tuple[int, int | None]:
     """Which bytes of the file are the image's."""
     return Part.of(image.part).bytes_at or (0, None)
 
@@ -147,8 +148,8 @@ def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
 
 def _decode(
     decoder: IsolatedDecoder,
-    image: _Listed,
-    source: bytes | _Ranges | ImageError,
+    image: Listed,
+    source: bytes | Ranges | ImageError,
     *,
     slots: PixelSlots,
     place: int,
@@ -162,7 +163,7 @@ def _decode(
     return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
 
 
-def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
+def _fetch_all(listed: list[Listed], patience_s: float, watch: Stopwatch) -> list[bytes | ImageError]:
     """The bytes of each image, or why there are none.
 
     Raises:
@@ -178,7 +179,7 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
         return _blamed(listed, fetched, came, patience_s=patience_s)
 
 
-def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
+def _fetch(image: Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
     patience_s, (start, end) = max(0.0, until - time.monotonic()), span
     try:
         data = patiently(lambda: read_uri(image.uri, image.version, start=start, end=end), image.uri, patience_s)
@@ -199,7 +200,7 @@ def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes 
     return data
 
 
-def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
+def _require_place(listed: list[Listed], errors: list[ImageError]) -> None:
     """Of a unit of which no image came, blames the images only if the place they are in is all right.
 
     Raises:
@@ -210,9 +211,18 @@ def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
         raise StoreUnavailableError(str(trouble))
     if all(error.error_type == "PermissionError" and error.error_class == "transient" for error in errors):
         raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {listed[0].uri}: {errors[0]}")
-    folder = Path(listed[0].uri).parent
-    is_local = "://" not in listed[0].uri
-    if is_local and errors[0].error_type == "FileNotFoundError" and not (folder.is_dir() and any(folder.iterdir())):
+    _require_folder(listed[0], errors[0])
+
+
+def _require_folder(image: Listed, error: ImageError) -> None:
+    """Blames a local image for not being there only if others are, which a folder that is not mounted has none of.
+
+    Raises:
+        StoreUnavailableError: its folder is not there, or empty.
+    """
+    folder = Path(image.uri).parent
+    is_local = "://" not in image.uri
+    if is_local and error.error_type == "FileNotFoundError" and not (folder.is_dir() and any(folder.iterdir())):
         raise StoreUnavailableError(
             f"{folder} is not there, or empty, on the node {socket.gethostname()}: mount the source on every node; "
             "if its images are gone for good, give the run up with jobs/abandon.py"
@@ -220,7 +230,7 @@ def _require_place(listed: list[_Listed], errors: list[ImageError]) -> None:
 
 
 def _blamed(
-    listed: list[_Listed], fetched: list[bytes | ImageError], came: _Listed, *, patience_s: float
+    listed: list[Listed], fetched: list[bytes | ImageError], came: Listed, *, patience_s: float
 ) -> list[bytes | ImageError]:
     """Asks once more for what was in trouble, and blames an image only if the store still gives another.
 

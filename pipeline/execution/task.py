@@ -12,7 +12,9 @@ import pyarrow as pa
 from pipeline.config import FeaturesConfig, JobConfig
 from pipeline.errors import SourceError
 from pipeline.execution.comparison import Comparison
+from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.plan import cut_units, images_per_unit
+from pipeline.execution.probing import Prober
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.fingerprint import CODE_VERSION
 from pipeline.featureset.maps import MapSpec
@@ -56,7 +58,10 @@ class Task:
         """
         patience_s = config.execution.patience_s
         root = Folder(config.sink.uri, patience_s)
-        source = open_source(**asdict(config.source), patience_s=patience_s)
+        execution = config.execution
+        limits = DecodeLimits(execution.decode_timeout_s, int(execution.decode_memory_gib * 2**30))
+        look = {"look": Prober("video", limits=limits, patience_s=patience_s)} if config.source.kind == "video" else {}
+        source = open_source(**asdict(config.source), patience_s=patience_s, **look)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         choice = _choice(config.features)

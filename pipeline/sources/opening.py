@@ -6,11 +6,13 @@ from typing import Any
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import Source
 from pipeline.sources.sample import SampleSource
+from pipeline.sources.video import VideoSource
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
     "directory": DirectorySource,
     "sample": SampleSource,
+    "video": VideoSource,
 }
 
 

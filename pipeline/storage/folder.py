@@ -80,6 +80,10 @@ class Folder:
         """Bytes of `name`; FileNotFoundError if it is not there."""
         return self._store.size_bytes(name)
 
+    def entry(self, name: str) -> FileEntry:
+        """What `files` says of `name`; FileNotFoundError if there is no such file."""
+        return self._store.entry(name)
+
     def create(self, name: str, data: bytes) -> bool:
         """Creates `name` with `data` unless it is there; says whether what stands there are these bytes of ours.
 

@@ -77,6 +77,13 @@ class LocalStore:
         """Bytes of `name`."""
         return Path(self._path(name)).stat().st_size
 
+    def entry(self, name: str) -> FileEntry:
+        """What is to be said of `name`."""
+        found = _entry(self._path(name), name)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no file", self._path(name))
+        return found
+
     def delete(self, name: str) -> None:
         """Removes `name`; no harm if it is gone."""
         with as_sink_error(self.uri):

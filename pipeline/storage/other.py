@@ -1,5 +1,6 @@
 """Any other store that fsspec knows, for reading alone: it has no create-if-absent that was tested here."""
 
+import errno
 from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
@@ -66,6 +67,14 @@ class ReadOnlyStore:
         """Bytes of `name`."""
         with store_errors(f"{self.uri}/{name}"):
             return int(self._fs.info(self._path(name))["size"])
+
+    def entry(self, name: str) -> FileEntry:
+        """What is to be said of `name`."""
+        with store_errors(f"{self.uri}/{name}"):
+            found = self._fs.info(self._path(name))
+        if found["type"] != "file":
+            raise FileNotFoundError(errno.ENOENT, "no file", f"{self.uri}/{name}")
+        return FileEntry(name, int(found.get("size") or 0), version_of(found))
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: ARG002  the verbs of every store
         """Refused."""

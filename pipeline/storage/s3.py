@@ -95,6 +95,12 @@ class S3Store:
         answer = self._patiently(name, lambda: self._client.call("head_object", **self._at(name)))
         return int(answer["ContentLength"])
 
+    def entry(self, name: str) -> FileEntry:
+        """What is to be said of `name`."""
+        found = self._patiently(name, lambda: self._client.call("head_object", **self._at(name)))
+        version = found["ETag"].strip('"')
+        return FileEntry(name, int(found["ContentLength"]), version, found["LastModified"].timestamp())
+
     def delete(self, name: str) -> None:
         """Removes `name`; no harm if it is gone."""
         with as_sink_error(self.uri):
