@@ -128,7 +128,8 @@ def refusing() -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  also of PyAV's own making, on damaged bytes
-        raise refused("DamagedVideo", f"cannot be read as a video: {error}") from None
+        what = getattr(error, "strerror", None) or error
+        raise refused("DamagedVideo", f"cannot be read as a video: {what}") from None
 
 
 def _container_of(head: bytes) -> str:
