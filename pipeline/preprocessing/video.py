@@ -180,10 +180,8 @@ def _require_decodable(container: "InputContainer", stream: "VideoStream") -> No
     name = "unknown to FFmpeg" if codec is None else codec.name
     if name not in _DECODERS:
         raise refused("UnsupportedCodec", f"its codec is {name}, and none of {', '.join(sorted(_DECODERS))}")
-    if codec.width * codec.height > MAX_PIXELS:
-        raise refused(
-            "ImageTooLarge", f"its frames have {codec.width} x {codec.height} pixels, more than {MAX_PIXELS} in all"
-        )
+    if not codec.width * codec.height:  # FFmpeg drops sizes beyond `max_pixels`
+        raise refused("FrameSize", f"its head names no size of frames, or one of more than {MAX_PIXELS} pixels")
     if container.format.name == "avi" and name in ("h264", "hevc") and codec.has_b_frames:
         raise refused(
             "NoTimestamps", f"{name} in an AVI does not say when its frames are shown; encode it anew, as an MP4"

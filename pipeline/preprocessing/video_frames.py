@@ -4,6 +4,7 @@ Decoding goes on from where it is while that is nearer; else it begins at the ke
 notices spoils all frames up to the next keyframe, for they are made of the damaged one.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ class FrameReader:
                 break
             if self._key_pts is None:  # nothing comes before the beginning
                 break
-            self._seek(self._key_pts - 1)
+            self._seek(self._key_pts - 1, before=self._key_pts)
         else:
             self._begin()
             if self._advance(pts):
@@ -105,7 +106,7 @@ class FrameReader:
         self._last: VideoFrame | None = None
         self._first_pts: int | None = None
         self._key_pts: int | None = None
-        self._is_spoilt = False
+        self._is_damaged = self._is_spoilt = False
 
     def _is_worth_a_seek(self, pts: int) -> bool:
         """Whether the frame lies behind, or a keyframe lies between here and it."""
@@ -117,8 +118,8 @@ class FrameReader:
             return self._last is None
         return self._last is None or entries[place].timestamp + delay > self._last.pts
 
-    def _seek(self, pts: int) -> None:
-        """Begins at the last keyframe that is shown no later, or at an earlier one."""
+    def _seek(self, pts: int, *, before: int | None = None) -> None:
+        """Begins at the last keyframe that is shown no later, or somewhat earlier, but in any case `before` a time."""
         import av
 
         try:
@@ -129,7 +130,7 @@ class FrameReader:
             return
         packets = self._video.packets()
         key = next((packet for packet in packets if packet.is_keyframe and packet.pts is not None), None)
-        if key is None or key.pts is None or (self._key_pts is not None and key.pts >= self._key_pts):
+        if key is None or key.pts is None or (before is not None and key.pts >= before):
             self._begin()  # the container does not find its keyframes
             return
         self._restart()
@@ -149,23 +150,34 @@ class FrameReader:
         return False
 
     def _decode(self, packets: "Iterator[Packet]") -> "Iterator[VideoFrame]":
-        for packet in packets:
-            if packet.size:  # to a decoder nothing means that the end has come
-                yield from self._frames_of(packet)
-        yield from self._frames_of(None)
+        """The frames as they are shown, with `_is_spoilt` for each.
 
-    def _frames_of(self, packet: "Packet | None") -> "Iterator[VideoFrame]":
+        A frame may be made of some that are shown after it, so each waits for as many as the codec reorders.
+        """
+        waiting: deque[VideoFrame] = deque()
+        for frame in self._shown(packets):
+            waiting.append(frame)
+            if len(waiting) > self._video.stream.codec_context.has_b_frames:
+                yield self._judged(waiting)
+        while waiting:
+            yield self._judged(waiting)
+
+    def _judged(self, waiting: "deque[VideoFrame]") -> "VideoFrame":
+        frame = waiting.popleft()
+        if frame.is_corrupt:
+            self._is_damaged = True
+        elif frame.key_frame:
+            self._is_damaged = False
+        self._is_spoilt = self._is_damaged or any(each.is_corrupt for each in waiting)
+        return frame
+
+    def _shown(self, packets: "Iterator[Packet]") -> "Iterator[VideoFrame]":
         import av
 
-        try:
-            frames = self._video.stream.codec_context.decode(packet)
-        except av.FFmpegError as error:
-            require_memory(error)
-            self._is_spoilt = True
-            return
-        for frame in frames:
-            if frame.is_corrupt:
-                self._is_spoilt = True
-            elif frame.key_frame:
-                self._is_spoilt = False
-            yield frame
+        # To a decoder an empty packet means that the end has come.
+        for packet in chain((each for each in packets if each.size), [None]):
+            try:
+                yield from self._video.stream.codec_context.decode(packet)
+            except av.FFmpegError as error:
+                require_memory(error)
+                self._is_damaged = True
