@@ -70,11 +70,13 @@ class ReadOnlyStore:
 
     def entry(self, name: str) -> FileEntry:
         """What is to be said of `name`."""
+        path = self._path(name)
         with store_errors(f"{self.uri}/{name}"):
-            found = self._fs.info(self._path(name))
-        if found["type"] != "file":
-            raise FileNotFoundError(errno.ENOENT, "no file", f"{self.uri}/{name}")
-        return FileEntry(name, int(found.get("size") or 0), version_of(found))
+            found = self._fs.ls(path, detail=True, refresh=True)  # says of times what listings do, where `info` may not
+        for item in found:
+            if item["type"] == "file" and str(item["name"]).strip("/") == path.strip("/"):
+                return FileEntry(name, int(item.get("size") or 0), version_of(item))
+        raise FileNotFoundError(errno.ENOENT, "no file", f"{self.uri}/{name}")
 
     def create(self, name: str, data: bytes) -> bool:  # noqa: ARG002  the verbs of every store
         """Refused."""

@@ -158,6 +158,8 @@ def test_any_name_is_created_read_back_and_deleted(folder: Folder, name: str):
     assert list(folder.names(name)) == [name]
     assert folder.read(place) == name.encode()
     assert folder.size_bytes(place) == len(name.encode())
+    if not name.startswith("."):
+        assert [folder.entry(place)] == list(folder.files())
     with folder.open(place) as stream:
         assert stream.read() == name.encode()
     folder.delete(place)

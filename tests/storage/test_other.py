@@ -47,6 +47,9 @@ def test_it_is_listed_and_read_like_a_local_one(remote: str):
         assert read_uri(folder.uri_of(entry.name)).decode() == entry.name
         assert folder.read(entry.name).decode() == entry.name
         assert folder.size_bytes(entry.name) == entry.size_bytes == len(entry.name.encode())
+        assert folder.entry(entry.name) == entry
+    with pytest.raises(FileNotFoundError):
+        folder.entry("z/deep")
     with folder.open("z/deep/a.jpg") as stream:
         stream.seek(2)
         assert stream.read() == b"deep/a.jpg"

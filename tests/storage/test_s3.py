@@ -204,6 +204,7 @@ def test_any_name_is_created_read_back_listed_and_deleted(name: str, folder: Fol
         assert stream.read() == name.encode()
     (entry,) = folder.files()
     assert entry.name == place
+    assert folder.entry(place) == entry
     assert read_uri(folder.uri_of(place), entry.version) == name.encode()
     folder.delete(place)
     assert store.keys() == []
@@ -428,7 +429,7 @@ READS: dict[str, Callable[[Folder], object]] = {
 
 
 def test_what_is_not_there_is_told_apart(folder: Folder):
-    for ask in (folder.read, folder.open, folder.size_bytes):
+    for ask in (folder.read, folder.open, folder.size_bytes, folder.entry):
         with pytest.raises(FileNotFoundError):
             ask("nothing")
 
