@@ -118,12 +118,17 @@ class FetchAndDecode:
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
         quarantine = []
+        unread: dict[str, ImageError] = {}  # files that have cost a decoder process already, which waited for bytes
         for image, data in zip(listed, fetched, strict=True):
             try:
                 source = Ranges(image, self._patience_s, watch) if image.is_windowed else data
+                if isinstance(source, Ranges):
+                    source = unread.get(source.key, source)
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, image.uri, error))
+                if isinstance(source, Ranges) and error.stage == "fetch":
+                    unread[source.key] = error
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds).to_block()
 
