@@ -1,4 +1,4 @@
-"""Small real videos, made by the encoders that PyAV brings: a view that moves over a coloured plain, so no frame is another."""
+"""Small real videos, made by the encoders that PyAV brings: a view moves over a coloured plain, so no two are alike."""
 
 import io
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ class Prober:
         patience_s: how long a store may be in trouble, in seconds, at each read.
     """
 
-    def __init__(self, kind: str, *, limits: DecodeLimits = DecodeLimits(), patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, kind: str, *, limits: DecodeLimits, patience_s: float = PATIENCE_S) -> None:
         self._kind, self._limits, self._patience_s = kind, limits, patience_s
         self._decoder: IsolatedDecoder | None = None
 

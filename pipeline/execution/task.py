@@ -60,8 +60,10 @@ class Task:
         root = Folder(config.sink.uri, patience_s)
         execution = config.execution
         limits = DecodeLimits(execution.decode_timeout_s, int(execution.decode_memory_gib * 2**30))
-        look = {"look": Prober("video", limits=limits, patience_s=patience_s)} if config.source.kind == "video" else {}
-        source = open_source(**asdict(config.source), patience_s=patience_s, **look)
+        options = asdict(config.source)
+        if config.source.kind == "video":
+            options["look"] = Prober("video", limits=limits, patience_s=patience_s)
+        source = open_source(**options, patience_s=patience_s)
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         choice = _choice(config.features)

@@ -49,12 +49,14 @@ class OpenVideo:
         with refusing():
             self.container = _open(file, _container_of(head))
         self.stream = _pictures(self.container)
+        from av.stream import Discard
+
         with refusing():
             _require_decodable(self.container, self.stream)
             self.stream.codec_context.thread_count = 1
             for other in self.container.streams:
                 if other is not self.stream:
-                    other.discard = "all"
+                    other.discard = Discard.all
 
     @property
     def first_delay(self) -> int:
@@ -62,7 +64,7 @@ class OpenVideo:
         entries, start = self.stream.index_entries, self.stream.start_time
         return 0 if start is None or not len(entries) else max(0, start - entries[0].timestamp)
 
-    def packets(self) -> "Iterator[Packet]":
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
         """Its encoded frames from where it stands, in the order they are decoded in; a damaged container ends early."""
         import av
 
@@ -161,7 +163,7 @@ def _open(file: io.BufferedIOBase | io.RawIOBase, container: str) -> "InputConta
 
 
 def _open_nothing(url: str, *_: Any) -> NoReturn:
-    raise refused("OtherFileNamed", f"it wants {url[:200]!r} to be opened, and no video gets any other file than its own")
+    raise refused("OtherFileNamed", f"it wants {url[:200]!r} to be opened, and no video gets another file than its own")
 
 
 def _pictures(container: "InputContainer") -> "VideoStream":

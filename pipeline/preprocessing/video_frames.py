@@ -5,7 +5,6 @@ notices spoils all frames up to the next keyframe, for they are made of the dama
 """
 
 from collections import deque
-from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,11 @@ from pipeline.preprocessing.video import OpenVideo, frame_times, refused, refusi
 from pipeline.preprocessing.video_pixels import rgb_of_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 _MAX_SEEKS = 8
 
@@ -72,7 +74,7 @@ class FrameReader:
         Raises:
             ImageError: it does not come out of the decoder, or damaged.
         """
-        if self._last is not None and self._last.pts == pts:
+        if self._last is not None and self._last_pts == pts:
             return self._sound(self._last)
         if self._is_worth_a_seek(pts):
             self._seek(pts)
@@ -104,19 +106,20 @@ class FrameReader:
 
     def _restart(self) -> None:
         self._last: VideoFrame | None = None
+        self._last_pts: int | None = None
         self._first_pts: int | None = None
         self._key_pts: int | None = None
         self._is_damaged = self._is_spoilt = False
 
     def _is_worth_a_seek(self, pts: int) -> bool:
         """Whether the frame lies behind, or a keyframe lies between here and it."""
-        if self._last is not None and self._last.pts > pts:
+        if self._last_pts is not None and self._last_pts > pts:
             return True
         delay, entries = self._video.first_delay, self._video.stream.index_entries
         place = entries.search_timestamp(pts - delay)
         if place < 0:  # the index is not read yet, or there is none
-            return self._last is None
-        return self._last is None or entries[place].timestamp + delay > self._last.pts
+            return self._last_pts is None
+        return self._last_pts is None or entries[place].timestamp + delay > self._last_pts
 
     def _seek(self, pts: int, *, before: int | None = None) -> None:
         """Begins at the last keyframe that is shown no later, or somewhat earlier, but in any case `before` a time."""
@@ -142,14 +145,14 @@ class FrameReader:
         for frame in self._decoded:
             if frame.pts is None or (self._key_pts is not None and frame.pts < self._key_pts):
                 continue  # before the keyframe that decoding began at, so perhaps made of frames that were not decoded
-            self._last = frame
+            self._last, self._last_pts = frame, frame.pts
             if self._first_pts is None:
                 self._first_pts = frame.pts
             if frame.pts >= pts:
                 return bool(frame.pts == pts)
         return False
 
-    def _decode(self, packets: "Iterator[Packet]") -> "Iterator[VideoFrame]":
+    def _decode(self, packets: "Iterator[Packet[VideoStream]]") -> "Iterator[VideoFrame]":
         """The frames as they are shown, with `_is_spoilt` for each.
 
         A frame may be made of some that are shown after it, so each waits for as many as the codec reorders.
@@ -171,7 +174,7 @@ class FrameReader:
         self._is_spoilt = self._is_damaged or any(each.is_corrupt for each in waiting)
         return frame
 
-    def _shown(self, packets: "Iterator[Packet]") -> "Iterator[VideoFrame]":
+    def _shown(self, packets: "Iterator[Packet[VideoStream]]") -> "Iterator[VideoFrame]":
         import av
 
         # To a decoder an empty packet means that the end has come.

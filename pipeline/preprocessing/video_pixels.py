@@ -22,12 +22,12 @@ def rgb_of_frame(frame: "VideoFrame") -> np.ndarray:
     """
     from av.video.reformatter import Colorspace, Interpolation
 
-    exactly = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+    exactly = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
     unnamed = Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
     pixels_HWC = frame.reformat(
         format="rgb24",
         src_colorspace=unnamed if frame.colorspace == _UNNAMED else None,
-        interpolation=exactly,
+        interpolation=Interpolation.BILINEAR | exactly,
         threads=1,
     ).to_ndarray()
     return _upright(pixels_HWC, _display_matrix(frame))
@@ -37,7 +37,7 @@ def _display_matrix(frame: "VideoFrame") -> tuple[int, int, int, int]:
     """How a step to the right and a step down are shown: (right, down) of the first, then of the second."""
     from av.sidedata.sidedata import Type
 
-    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    found = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub has other keys
     if found is None:
         return (1, 0, 0, 1)
     across, down, _, across_next, down_next, *_ = struct.unpack("=9i", bytes(found))

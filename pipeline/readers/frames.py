@@ -1,4 +1,4 @@
-"""The frames of one video in a feature set, in order of time: where they are is known at once, maps are read one by one."""
+"""The frames of one video in a feature set, in order of time: they are found at once, and read one by one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import overload
@@ -66,9 +66,9 @@ def frames_of(images: pa.Table, video: str, rows: Rows) -> VideoFrames:
     if "video" not in images.column_names:
         raise ImageNotFoundError("no image here is a frame of a video: embed with source=video")
     is_of_it = pc.and_(pc.equal(images["video"], video), pc.is_valid(images["frame"]))
-    places = np.flatnonzero(pc.fill_null(is_of_it, False).to_numpy())  # noqa: FBT003  Arrow takes it by place
+    places = np.flatnonzero(pc.fill_null(is_of_it, False).to_numpy())
     if not len(places):
         some = pc.unique(images["video"].drop_null()).to_pylist()[:3]
-        raise ImageNotFoundError(f"no frame of {video!r} is here; there are frames of {', '.join(map(repr, some))}, ...")
+        raise ImageNotFoundError(f"no frame of {video!r} is here; the first videos are {', '.join(map(repr, some))}")
     places = places[np.argsort(images["frame"].to_numpy()[places])]
     return VideoFrames(images.take(pa.array(places)), places, rows)

@@ -1,4 +1,4 @@
-"""SAM 2's video predictor on stored frames: its state as `init_state` leaves it, without a video or an image encoder."""
+"""SAM 2's video predictor on stored frames: its state as `init_state` leaves it, without video or image encoder."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -63,12 +63,8 @@ class VideoSource:
             raise SourceError("source=video needs PyAV, here and on every node: pip install 'sam2-embed[video]'")
         self._files = _OneFile.at(uri, patience_s) or DirectorySource(uri, suffixes, patience_s)
         self._every, self._look = every, look
+        self.num_ignored = 0
         self.description: dict[str, Any] = {**self._files.description, "kind": "video", "every": every}
-
-    @property
-    def num_ignored(self) -> int:
-        """Files the last listing passed over because of their names."""
-        return self._files.num_ignored
 
     def refs(self) -> Iterator[pa.RecordBatch]:
         """Frames in the order of their videos' paths and of their times; a video that cannot be read is one ref.
@@ -78,6 +74,7 @@ class VideoSource:
         """
         waiting: list[pa.RecordBatch] = []
         for files in self._files.refs():
+            self.num_ignored = self._files.num_ignored
             for video in files.to_pylist():
                 waiting.append(self._frames_of(video))
                 if sum(batch.num_rows for batch in waiting) >= REFS_AT_ONCE:
@@ -88,7 +85,7 @@ class VideoSource:
 
     def _frames_of(self, video: Mapping[str, Any]) -> pa.RecordBatch:
         if self._look is None:
-            raise SourceError("source=video gives frames to jobs/embed.py alone: take images, or embed its frames first")
+            raise SourceError("source=video gives frames to jobs/embed.py alone: take images instead")
         found = self._look(video)
         if found is None:
             return _batch(video, [], [])
@@ -104,19 +101,16 @@ def _batch(
 ) -> pa.RecordBatch:
     """The frames; and the video itself, if it is not whole, so that what it lacks is accounted for."""
     name = video["image_id"]
-    ids = [f"{name}#frame={part.video_frame}" for part in parts]
-    numbers = [part.video_frame for part in parts]
-    if not is_whole:
-        ids, numbers = [*ids, name], [*numbers, None]
-        parts, seconds = [*parts, Part(video_frame=0)], [*seconds, None]
+    rest = [] if is_whole else [None]
+    ids = [*(f"{name}#frame={part.video_frame}" for part in parts), *(name for _ in rest)]
     count = len(ids)
     columns = {
         "image_id": ids,
         **{key: [video[key]] * count for key in ("uri", "size_bytes", "version")},
-        PART.name: [part.text for part in parts],
+        PART.name: [part.text for part in (*parts, *(Part(video_frame=0) for _ in rest))],
         "video": [name] * count,
-        "frame": numbers,
-        "timestamp_s": seconds,
+        "frame": [*(part.video_frame for part in parts), *rest],
+        "timestamp_s": [*seconds, *rest],
     }
     return pa.record_batch([pa.array(columns[field.name], field.type) for field in FRAMES], schema=FRAMES)
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
-from pipeline.execution.fetch import FetchAndDecode
+from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
 from pipeline.execution.probing import Prober
 from pipeline.preprocessing.served_file import ServedFile
@@ -24,7 +24,7 @@ from tests.videos import make_video
 
 @pytest.fixture(scope="module")
 def prober() -> Prober:
-    return Prober("video", patience_s=0.5)
+    return Prober("video", limits=DecodeLimits(), patience_s=0.5)
 
 
 def fetch(source: VideoSource, sink: Path) -> DecodedUnit:

@@ -1,4 +1,4 @@
-"""Videos before decoding: planned are the frames that decoding yields, and nothing but the file itself is ever opened."""
+"""Videos before decoding: planned are the frames that decoding yields, and nothing but the file itself is opened."""
 
 import io
 import socket
@@ -124,7 +124,7 @@ def test_a_video_whose_frames_are_in_another_file_gets_no_other_file(tmp_path: P
     with pytest.raises(ImageError) as caught:
         frame_times(data)
     assert caught.value.error_type == "NoFrames"
-    with pytest.raises(ImageError, match="no video gets any other file"):
+    with pytest.raises(ImageError, match="no video gets another file"):
         _open_nothing(str(canary), 1, {})
 
 

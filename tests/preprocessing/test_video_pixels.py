@@ -11,7 +11,7 @@ from tests.videos import encoded, pictures
 
 RED_AND_BLUE = {"BT.601": (0.299, 0.114), "BT.709": (0.2126, 0.0722), "BT.2020": (0.2627, 0.0593)}
 NAMES = {"BT.601": 5, "BT.709": 1, "BT.2020": 9, None: 2}  # as H.273 numbers them
-COLOURS = [(81, 90, 240), (145, 54, 34), (41, 240, 110), (180, 128, 128), (16, 128, 128), (235, 128, 128), (99, 99, 150)]
+COLOURS = [(81, 90, 240), (145, 54, 34), (41, 240, 110), (180, 128, 128), (16, 128, 128), (235, 128, 128), (9, 9, 150)]
 
 
 def rgb(colour: tuple[int, int, int], matrix: str, *, is_full: bool, bits: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_grey_stays_grey_and_alpha_is_left_out():
     ("rotation", "hflip", "shown"),
     [
         (0, False, lambda picture: picture),
-        (90, False, lambda picture: np.rot90(picture)),
+        (90, False, np.rot90),
         (180, False, lambda picture: np.rot90(picture, 2)),
         (-90, False, lambda picture: np.rot90(picture, -1)),
         (0, True, lambda picture: picture[:, ::-1]),

@@ -59,7 +59,7 @@ def test_a_later_run_s_frame_counts(small: SmallSet):
 
 
 def test_what_is_no_video_is_told(small: SmallSet, tmp_path: Path):
-    with pytest.raises(ImageNotFoundError, match=r"no frame of 'c' is here; there are frames of 'b', 'a'"):
+    with pytest.raises(ImageNotFoundError, match=r"no frame of 'c' is here; the first videos are 'b', 'a'"):
         open_features(small.uri).frames("c")
     plain = SmallSet(tmp_path / "plain")
     plain.embed([["a"]])
