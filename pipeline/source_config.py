@@ -49,11 +49,24 @@ class ParquetConfig:
     columns: tuple[str, ...] | None = None
 
 
-SourceConfig = Annotated[DirectoryConfig | ParquetConfig | SampleConfig | TarConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=_STRICT)
+class VideoConfig:
+    """Every n-th frame of the videos below a folder or prefix, or of one file; `suffixes` as of a directory."""
+
+    kind: Literal["video"]
+    uri: str | None = None
+    suffixes: tuple[str, ...] | None = None
+    every: Annotated[int, Field(gt=0, strict=True)] = 30
+
+
+SourceConfig = Annotated[
+    DirectoryConfig | ParquetConfig | SampleConfig | TarConfig | VideoConfig, Field(discriminator="kind")
+]
 
 # What is asked for where `source.uri` is missing.
 PLACES = {
     "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
     "parquet": "say which .parquet file, or folder of them, holds the images, for example source.uri=/data/train",
     "tar": "say which .tar file, or folder of them, holds the images, for example source.uri=s3://bucket/shards",
+    "video": "say which file or folder holds the videos, for example source.uri=/data/clips",
 }

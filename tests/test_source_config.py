@@ -5,18 +5,25 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.source_config import DirectoryConfig, SampleConfig, SourceConfig
+from pipeline.source_config import DirectoryConfig, SampleConfig, SourceConfig, VideoConfig
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({"kind": "sample", "uri": None}, SampleConfig("sample")),
+        ({"kind": "video", "uri": "/x", "every": 5}, VideoConfig("video", "/x", None, 5)),
         ({"kind": "directory", "uri": "/x", "suffixes": [".jpg"]}, DirectoryConfig("directory", "/x", (".jpg",))),
     ],
 )
 def test_a_kind_chooses_its_class(values: dict[str, Any], expected: object):
     assert TypeAdapter(SourceConfig).validate_python(values) == expected
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True])
+def test_every_counts_frames(every: object):
+    with pytest.raises(ValidationError, match="every"):
+        TypeAdapter(SourceConfig).validate_python({"kind": "video", "uri": "/x", "every": every})
 
 
 def test_a_field_of_another_kind_is_refused():

@@ -86,8 +86,8 @@ class FetchAndDecode:
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
                 quarantine.append(QuarantineRow.of(image.image_id, redacted(image.uri), error))
-                # Each file that cannot be read costs a decoder, which was waiting for it; not each tile of it.
-                if isinstance(source, Ranges) and error.stage == "fetch" and Part.of(image.part).box is not None:
+                # Each file that cannot be read costs a decoder, which was waiting for it; not each tile or frame of it.
+                if isinstance(source, Ranges) and error.stage == "fetch" and Part.of(image.part).row is None:
                     unreadable[source.key] = error
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         made = Made(began, fetched_at, time.time())

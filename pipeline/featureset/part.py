@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import parse_qsl, urlencode
 
 Box = tuple[int, int, int, int]
+_FIELDS = frozenset({"bytes", "row", "column", "page", "video_frame", "pts", "box", "damage"})
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Part:
         column: of that file, such as `image.bytes`.
         page: frame of an animated image or page of a document, from 0.
         video_frame: frame of a video in the order they are shown, from 0.
+        pts: when that frame is shown, in ticks of the video's stream, by which it is found.
         box: left, top, width, height in pixels of the upright image.
         damage: of an object that cannot be listed to its end, why: this stands for the images that are not known.
     """
@@ -29,6 +31,7 @@ class Part:
     column: str | None = None
     page: int | None = None
     video_frame: int | None = None
+    pts: int | None = None
     box: Box | None = None
     damage: str | None = None
 
@@ -41,6 +44,7 @@ class Part:
             "column": self.column,
             "page": self.page,
             "video_frame": self.video_frame,
+            "pts": self.pts,
             "box": None if self.box is None else ",".join(map(str, self.box)),
             "damage": self.damage,
         }
@@ -54,9 +58,9 @@ class Part:
             ValueError: it is no such text.
         """
         fields = dict(parse_qsl(text or "", strict_parsing=bool(text), errors="strict"))
-        if unknown := fields.keys() - {"bytes", "row", "column", "page", "video_frame", "box", "damage"}:
+        if unknown := fields.keys() - _FIELDS:
             raise ValueError(f"part {text!r} has the unknown field {min(unknown)!r}")
-        numbers = {key: int(fields[key]) for key in ("row", "page", "video_frame") if key in fields}
+        numbers = {key: int(fields[key]) for key in ("row", "page", "video_frame", "pts") if key in fields}
         start, _, end = fields.get("bytes", "").partition("-")
         left, top, width, height = map(int, fields.get("box", "0,0,0,0").split(","))
         return cls(

@@ -13,6 +13,8 @@ from pipeline.preprocessing.parquet_rows import PARQUET, answer, image_bytes
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import ServedFile, served_bytes
 from pipeline.preprocessing.transform import normalise
+from pipeline.preprocessing.video import frame_times
+from pipeline.preprocessing.video_frames import frame_of
 
 if TYPE_CHECKING:
     from pipeline.preprocessing.large_image import LargeImage
@@ -50,6 +52,8 @@ def pixels_of(source: Source, part: Part, rules: PixelRules) -> np.ndarray:
     Raises:
         ImageError: they cannot be decoded.
     """
+    if part.video_frame is not None and isinstance(source, ServedFile):
+        return frame_of(source, part)
     if part.row is not None and isinstance(source, ServedFile):
         source = image_bytes(source, part)
     if part.box is not None:
@@ -77,6 +81,8 @@ def probe(source: Source, kind: str, rules: PixelRules) -> Any:
     Raises:
         ImageError: it cannot be told.
     """
+    if kind == "video":
+        return frame_times(source)
     if kind.startswith(PARQUET) and isinstance(source, ServedFile):
         return answer(source, json.loads(kind.removeprefix(PARQUET)))
     if kind == "frames":

@@ -23,6 +23,7 @@ from pipeline.featureset.part import Box
 from pipeline.featureset.positions import read_positions
 from pipeline.featureset.records import FeatureSetRecord
 from pipeline.featureset.schema import EMBEDDING, REMOVED
+from pipeline.readers.frames import VideoFrames, frames_of
 from pipeline.readers.row import FeatureRow
 from pipeline.readers.row_reader import RowReader
 from pipeline.readers.run_contents import Run, runs_to_read
@@ -132,6 +133,17 @@ class FeatureSet:
             IndexError: there is no such position.
         """
         return self._reader.rows(range(len(self)) if positions is None else positions)
+
+    def frames(self, video: str) -> VideoFrames:
+        """The frames of a video in order of time, as `source=video` embeds them: a sequence of rows, read when asked.
+
+        Args:
+            video: its path below the source, such as `clips/a.mp4`.
+
+        Raises:
+            ImageNotFoundError: there are none.
+        """
+        return frames_of(self.images, video, self.rows)
 
     def select(self, *columns: str) -> "FeatureSet":
         """The same set with some of its maps: rows have these alone, and of shards nothing else is read.

@@ -67,7 +67,7 @@ class SourceFiles:
             return None
         try:
             entry = Folder(place or "/", patience_s).file(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return SourceFile(name, self.uri, entry.size_bytes, entry.version)
 

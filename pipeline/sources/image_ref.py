@@ -1,6 +1,6 @@
 """References to images, many to an Arrow batch, and what every source promises."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,6 +16,8 @@ REFS = pa.schema(
     ]
 )
 REFS_AT_ONCE = 65_536
+# Answers a question about the file of a ref, see `preprocessing.decoder_requests.probe`; ImageError if it cannot.
+Ask = Callable[[Mapping[str, Any], str], Any]
 
 
 class Source(Protocol):

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.sources.directory import DirectorySource
-from pipeline.sources.image_ref import Source
-from pipeline.sources.parquet import Ask, ParquetSource
+from pipeline.sources.image_ref import Ask, Source
+from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.sample import SampleSource
 from pipeline.sources.tar import TarSource
+from pipeline.sources.video import VideoSource
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
@@ -15,9 +16,10 @@ _KINDS: dict[str, Callable[..., Source]] = {
     "parquet": ParquetSource,
     "sample": SampleSource,
     "tar": TarSource,
+    "video": VideoSource,
 }
 # Kinds that ask somebody else what their files hold.
-_ASKING = frozenset({"parquet"})
+_ASKING = frozenset({"parquet", "video"})
 # How to make ids unique, by the kind of source.
 UNIQUE_IDS = {
     "parquet": "without source.id_column ids are file#row, which are",

@@ -6,7 +6,7 @@ reads footers, and the columns that are carried along; never the images.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -19,13 +19,10 @@ from pipeline.errors import ImageError, SourceError
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import INDEX, PART, PLAN
 from pipeline.sources.files import SourceFile, SourceFiles
-from pipeline.sources.image_ref import REFS, REFS_AT_ONCE
+from pipeline.sources.image_ref import REFS, REFS_AT_ONCE, Ask
 from pipeline.storage.trouble import PATIENCE_S
 
 logger = logging.getLogger("pipeline")
-
-Ask = Callable[[Mapping[str, Any], str], Any]
-"""Answers a question about the file of a ref; see `preprocessing.parquet_rows.answer`."""
 
 _KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
 # What plans and indexes have themselves; DuckDB, which compares listings, takes capitals for small letters.

@@ -37,8 +37,9 @@ def test_what_a_file_holds_and_what_is_wrong_with_it_comes_back(tmp_path: Path, 
     (tmp_path / "b.parquet").write_bytes(data[:50])
     with pytest.raises(ImageError, match="it cannot be opened as Parquet"):
         prober.ask(ref(tmp_path / "b.parquet"), "parquet {}")
-    changed = ref(tmp_path / "b.parquet")
-    (tmp_path / "b.parquet").write_bytes(data)
+    (tmp_path / "c.parquet").write_bytes(data)
+    changed = ref(tmp_path / "c.parquet")
+    (tmp_path / "c.parquet").write_bytes(data + data)
     with pytest.raises(ImageError) as caught:
         prober.ask(changed, "parquet {}")
     assert caught.value.error_type == "ImageChanged"

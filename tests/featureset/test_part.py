@@ -13,6 +13,7 @@ from pipeline.featureset.part import Part
         (Part(row=0, column="image.bytes"), "row=0&column=image.bytes"),
         (Part(page=3), "page=3"),
         (Part(video_frame=120), "video_frame=120"),
+        (Part(video_frame=120, pts=-512), "video_frame=120&pts=-512"),
         (Part(box=(0, 1024, 1024, 700)), "box=0,1024,1024,700"),
         (Part(bytes_at=(0, 7), page=1, box=(1, 2, 3, 4)), "bytes=0-7&page=1&box=1,2,3,4"),
         (Part(damage="50% & more=?"), "damage=50%25+%26+more%3D%3F"),

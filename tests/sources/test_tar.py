@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import ConfigError, SourceError
 from pipeline.execution.comparison import Comparison
 from pipeline.featureset.part import Part
+from pipeline.sources.directory import IMAGE_SUFFIXES
 from pipeline.sources.opening import UNIQUE_IDS
 from pipeline.sources.tar import TarSource
 from pipeline.storage.folder import Folder
@@ -91,7 +92,7 @@ def test_shards_may_be_named_in_ids(shards: Path):
     assert source.description == {
         "kind": "tar",
         "uri": str(shards),
-        "suffixes": [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"],
+        "suffixes": list(IMAGE_SUFFIXES),
         "shard_ids": True,
     }
 
