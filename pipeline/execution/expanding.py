@@ -132,6 +132,8 @@ class ExpandedSource:
 
     def _parts(self, ref: dict[str, Any], decoders: "SimpleQueue[IsolatedDecoder]") -> Iterator[Found]:
         whole = Part.of(ref.get(PART.name))
+        if whole.damage is not None:  # stands for images that are not known
+            return iter([("", whole, (None,) * len(self._parting.fields))])
         if whole != Part(bytes_at=whole.bytes_at):
             raise ConfigError(
                 f"{ref['image_id']} is {ref[PART.name]} of {ref['uri']}, which is not parted any further: leave out "

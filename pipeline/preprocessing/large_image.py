@@ -62,9 +62,24 @@ class LargeImage:
                 sizes = f"{self._header.size} and {self._windows.size}"
                 raise refused("DamagedImage", f"its readers do not agree on its height and width: {sizes}")
         else:
-            self._windows = _Whole(decode(file, rules=rules))
+            self._windows = _Whole(self._decoded(file))
             self.orientation = 1
         self.size = turned_size(self._windows.size, self.orientation)
+
+    def _decoded(self, file: ServedFile) -> np.ndarray:
+        try:
+            return decode(file, rules=self._rules)
+        except ImageError as error:
+            if error.error_type != "ImageTooLarge":
+                raise
+            height, width = self._header.size
+            counts = (
+                f"its {width} x {height} pixels are more than the {self._rules.max_pixels / 1e6:g} megapixels that are"
+            )
+            how = "raise execution.decode_max_megapixels, or convert it to a TIFF of tiles"
+            raise refused(
+                "ImageTooLarge", f"a {self._header.format} is cut up after it is decoded, and {counts}: {how}"
+            ) from None
 
     def try_out(self) -> None:
         """Decodes as little as there can be of a TIFF, whose compression may be none that is read.

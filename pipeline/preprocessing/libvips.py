@@ -137,7 +137,7 @@ def _said() -> str:
 
 def _refused(text: str) -> Exception:
     said = "; ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    if "memory" in said:
+    if "memory" in said or "No space for" in said:
         return MemoryError(said)
     kind = "DamagedImage"
     if _UNSUPPORTED.search(said):

@@ -29,7 +29,7 @@ from pipeline.readers.row_reader import RowReader
 from pipeline.readers.run_contents import Run, runs_to_read
 from pipeline.readers.shard_reader import ShardReader
 from pipeline.readers.tiles import covering_tiles
-from pipeline.readers.visibility import last_rows
+from pipeline.readers.visibility import last_rows, take_rows
 from pipeline.storage.folder import Folder
 
 logger = logging.getLogger("pipeline")
@@ -208,12 +208,12 @@ class FeatureSet:
     @cached_property
     def quarantine(self) -> pa.Table:
         """Images without features: image_id, uri, stage, error_class, error_type, message."""
-        return _taken([run.quarantine for run in self._runs], self._kept[1::2])
+        return take_rows([run.quarantine for run in self._runs], self._kept[1::2])
 
     @cached_property
     def pooled(self) -> pa.Table:
         """One vector an image, in the order of `image_ids`: image_id, embedding (list<float>, L2-normalised)."""
-        return _taken([run.index(["image_id", EMBEDDING.name]) for run in self._runs], self._kept[0::2])
+        return take_rows([run.index(["image_id", EMBEDDING.name]) for run in self._runs], self._kept[0::2])
 
     @cached_property
     def images(self) -> pa.Table:
@@ -253,7 +253,7 @@ class FeatureSet:
     @cached_property
     def _places(self) -> pa.Table:
         _ = self._shards  # with it, all that it takes to find a row is here
-        return _taken(self._all_places, self._kept[0::2])
+        return take_rows(self._all_places, self._kept[0::2])
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -298,8 +298,3 @@ class FeatureSet:
         close = get_close_matches(image_id, self.image_ids[:100_000], n=3)
         meant = f"; did you mean {', '.join(map(repr, close))}" if close else ""
         return f"{self._root.uri} has no image {image_id!r} among {len(self)}{meant}"
-
-
-def _taken(tables: list[pa.Table], rows: list[pa.Array]) -> pa.Table:
-    taken = [table.take(kept) for table, kept in zip(tables, rows, strict=True)]
-    return pa.concat_tables(taken, promote_options="default")  # runs of another source may have other columns

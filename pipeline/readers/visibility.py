@@ -19,3 +19,9 @@ def last_rows(image_ids: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     kept = np.split(np.sort(last), np.searchsorted(np.sort(last), bounds[1:-1]))
     return [pa.array(rows - start) for rows, start in zip(kept, bounds[:-1], strict=True)]
+
+
+def take_rows(tables: Sequence[pa.Table], rows: Sequence[pa.Array]) -> pa.Table:
+    """Those rows of each table, in one; of a column that some tables lack, null."""
+    taken = [table.take(kept) for table, kept in zip(tables, rows, strict=True)]
+    return pa.concat_tables(taken, promote_options="default")  # runs of another source may have other columns
