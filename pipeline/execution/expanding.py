@@ -106,10 +106,14 @@ class ExpandedSource:
         """
         with ExitStack() as open_decoders:
             decoders: SimpleQueue[IsolatedDecoder] = SimpleQueue()
-            for _ in range(min(_MOST_DECODERS, len(os.sched_getaffinity(0)))):
-                decoders.put(open_decoders.enter_context(closing(self._decoder())))
+            num_decoders, num_wanted = 0, min(_MOST_DECODERS, len(os.sched_getaffinity(0)))
             for batch in self._source.refs():
-                yield from self._expanded(batch, decoders)
+                for ref in (refs := batch.to_pylist()):
+                    _require_whole(ref)
+                while num_decoders < min(num_wanted, len(refs)):
+                    decoders.put(open_decoders.enter_context(closing(self._decoder())))
+                    num_decoders += 1
+                yield from self._expanded(batch, refs, decoders)
 
     def _decoder(self) -> IsolatedDecoder:
         limits = self._limits
@@ -117,9 +121,10 @@ class ExpandedSource:
             side_px=1, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
         )
 
-    def _expanded(self, batch: pa.RecordBatch, decoders: "SimpleQueue[IsolatedDecoder]") -> Iterator[pa.RecordBatch]:
+    def _expanded(
+        self, batch: pa.RecordBatch, refs: list[dict[str, Any]], decoders: "SimpleQueue[IsolatedDecoder]"
+    ) -> Iterator[pa.RecordBatch]:
         rows, found = [], []
-        refs = batch.to_pylist()
         for number, parts in enumerate(in_threads(lambda ref: self._parts(ref, decoders), refs)):
             for part in parts:
                 rows.append(number)
@@ -134,11 +139,6 @@ class ExpandedSource:
         whole = Part.of(ref.get(PART.name))
         if whole.damage is not None:  # stands for images that are not known
             return iter([("", whole, (None,) * len(self._parting.fields))])
-        if whole != Part(bytes_at=whole.bytes_at):
-            raise ConfigError(
-                f"{ref['image_id']} is {ref[PART.name]} of {ref['uri']}, which is not parted any further: leave out "
-                "preprocess=tiles and preprocess.frames=all"
-            )
         return self._parting.parts(whole, self._probed(ref, decoders))
 
     def _probed(self, ref: dict[str, Any], decoders: "SimpleQueue[IsolatedDecoder]") -> Any:
@@ -164,6 +164,15 @@ class ExpandedSource:
             pa.array(made[field.name], field.type) if field.name in made else taken[field.name] for field in self.schema
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _require_whole(ref: dict[str, Any]) -> None:
+    part = Part.of(ref.get(PART.name))
+    if part.damage is None and part != Part(bytes_at=part.bytes_at):
+        raise ConfigError(
+            f"{ref['image_id']} is {part.text} of {ref['uri']}, which is not parted any further: leave out "
+            "preprocess=tiles and preprocess.frames=all"
+        )
 
 
 class _Begun:

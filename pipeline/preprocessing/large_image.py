@@ -73,12 +73,11 @@ class LargeImage:
             if error.error_type != "ImageTooLarge":
                 raise
             height, width = self._header.size
-            counts = (
-                f"its {width} x {height} pixels are more than the {self._rules.max_pixels / 1e6:g} megapixels that are"
-            )
-            how = "raise execution.decode_max_megapixels, or convert it to a TIFF of tiles"
+            limit = f"{self._rules.max_pixels / 1e6:g} megapixels"
             raise refused(
-                "ImageTooLarge", f"a {self._header.format} is cut up after it is decoded, and {counts}: {how}"
+                "ImageTooLarge",
+                f"a {self._header.format} is decoded whole before it is cut up, and {width} x {height} pixels are more "
+                f"than {limit}: raise execution.decode_max_megapixels, or convert it to a TIFF of tiles",
             ) from None
 
     def try_out(self) -> None:
