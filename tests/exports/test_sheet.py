@@ -74,6 +74,13 @@ def test_what_cannot_be_read_is_a_grey_tile_that_says_so(blue: str, tmp_path: Pa
         assert (tile < 100).all(axis=2).any(), "words"
 
 
+def test_a_tile_of_a_large_image_is_grey_and_never_the_whole_image(blue: str, tmp_path: Path):
+    sheet = drawn(tmp_path, Tile(blue, ("1", ""), part="box=0,0,8,8"), Tile(str(tmp_path / "gone.png"), ("1", "")))
+    for number in (0, 1):
+        assert (tile_of(sheet, number) == GREY).all(axis=2).mean() > 0.8
+    assert (tile_of(sheet, 0) != tile_of(sheet, 1)).any(), "it says something else"
+
+
 def test_a_sheet_that_cannot_be_written_is_named(blue: str):
     with pytest.raises(SinkError, match="cannot write"):
         write_sheet(Path(blue) / "sheet.png", [Tile(blue, ("", ""))])

@@ -37,6 +37,17 @@ def test_columns_come_in_the_order_that_was_asked_for(small: VectorSet):
     assert first.schema.names == ["row", "shard", "image_id"]
 
 
+def test_runs_with_parts_and_without_are_read_together(tmp_path):
+    mixed = SmallSet(tmp_path)
+    mixed.embed([["a", "b"]])
+    mixed.embed([["c"]], carried={"part": {"c": "page=3"}})
+    batches = list(VisibleRows(mixed.uri).batches(["image_id", "part"]))
+    assert [batch.to_pydict() for batch in batches] == [
+        {"image_id": ["a", "b"], "part": [None, None]},
+        {"image_id": ["c"], "part": ["page=3"]},
+    ]
+
+
 def test_a_set_on_an_object_store_is_read_as_one_on_disk(small: VectorSet, tmp_path, store: ProxiedBucket):
     for path in (tmp_path / "features").rglob("*"):
         if path.is_file():

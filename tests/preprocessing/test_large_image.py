@@ -172,8 +172,7 @@ def outcomes(data: bytes) -> dict[Box, str]:
             image.window(box)
             found[box] = ""
         except ImageError as error:
-            assert (error.stage, error.error_class) == ("decode", "permanent")
-            found[box] = error.error_type
+            found[box] = error.error_type if error.stage == "decode" else error.stage
     return found
 
 
@@ -234,9 +233,7 @@ def test_what_is_no_kind_of_image_that_is_cut_up_is_refused_before_anything_is_p
     assert refused(lambda: opened(tiff_of(np.asarray(photo)[..., 0].astype(np.float32)))) == "UnsupportedMode"
     assert refused(lambda: opened(b"")) == "EmptyFile"
     assert refused(lambda: opened(b"%PDF-1.7 and so on")) == "FormatNotAllowed"
-    with pytest.raises(
-        ImageError, match="a WEBP is decoded whole .* 301 x 202 pixels are more than 0.06 meg"
-    ):
+    with pytest.raises(ImageError, match=r"a WEBP is decoded whole .* 301 x 202 pixels are more than 0\.06 meg"):
         opened(encode("WEBP", photo), PixelRules(max_pixels=60_000))
     opened(encode("JPEG", photo), PixelRules(max_pixels=60_000)).try_out()
 
