@@ -58,7 +58,7 @@ def address_space_bytes() -> int:
 
 
 def how_it_ended(process: "subprocess.Popen[bytes]") -> str:
-    """Waits for the end of a process that has closed its connection, and says how it came, such as `died of SIGSEGV`."""
+    """Waits for the end of a process that has closed its connection, and says how, such as `died of SIGSEGV`."""
     try:
         code = process.wait(_END_TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -3,7 +3,8 @@
 PipelineError                the base of all; `exit_code` is what a job ends with
 ├── ConfigError              64  mend the command or the configuration
 │   ├── CheckpointError      64  another checkpoint, or another model
-│   └── SourceError          64  another source, or its missing files
+│   ├── SourceError          64  another source, or its missing files
+│   └── InputListError       65  mend the list of images, or leave out what cannot be taken of it
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
@@ -40,6 +41,12 @@ class CheckpointError(ConfigError):
 
 class SourceError(ConfigError):
     """The source is not there or holds no images."""
+
+
+class InputListError(ConfigError):
+    """What lists the images is damaged, hostile, or holds what cannot be taken; the message names file and row."""
+
+    exit_code = 65
 
 
 class SinkError(PipelineError):

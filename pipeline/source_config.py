@@ -25,9 +25,25 @@ class DirectoryConfig:
     suffixes: tuple[str, ...] | None = None
 
 
-SourceConfig = Annotated[DirectoryConfig | SampleConfig, Field(discriminator="kind")]
+@dataclass(frozen=True, config=_STRICT)
+class ManifestConfig:
+    """A list of images, or a folder of lists; `columns` chooses what else of them is taken, None takes all.
+
+    Images may lie below `roots` (None: below the list's own folder) and on web servers of `http_networks`.
+    """
+
+    kind: Literal["manifest"]
+    uri: str | None = None
+    columns: tuple[str, ...] | None = None
+    roots: tuple[str, ...] | None = None
+    http_networks: tuple[str, ...] = ()
+    max_images: Annotated[int, Field(gt=0, strict=True)] = 200_000_000
+
+
+SourceConfig = Annotated[DirectoryConfig | ManifestConfig | SampleConfig, Field(discriminator="kind")]
 
 # What is asked for where `source.uri` is missing.
 PLACES = {
     "directory": "say which folder or prefix holds the images, for example source.uri=/data/photos",
+    "manifest": "say which Parquet or CSV file lists the images, for example source.uri=/data/list.parquet",
 }

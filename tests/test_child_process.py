@@ -1,4 +1,4 @@
-"""Processes that parse strangers' bytes: what they start with, and that they end with their parent or at their limits."""
+"""Processes that parse strangers' bytes: what they start with, and that they end with their parent or at a limit."""
 
 import json
 import os
@@ -56,8 +56,10 @@ def test_how_a_process_ended_is_told(code: str, said: str):
 
 
 def test_a_process_dies_with_its_parent():
-    """The parent waits until its child is prepared, tells its number and goes; a pipe that both hold then closes."""
-    child = "from pipeline.child_process import *; prepare_for_the_worst(); print('ready', flush=True); import time; time.sleep(60)"
+    child = (
+        "import time; from pipeline.child_process import *\n"
+        "prepare_for_the_worst(); print('ready', flush=True); time.sleep(60)"
+    )
     parent = (
         "import subprocess, sys, os\n"
         f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"

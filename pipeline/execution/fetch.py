@@ -22,6 +22,7 @@ from pipeline.featureset.records import QuarantineRow
 from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
 from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
+from pipeline.sources.image_ref import store_version
 from pipeline.storage.folder import Folder
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.trouble import PATIENCE_S, CredentialsError, patiently
@@ -179,9 +180,9 @@ def _fetch_all(listed: list[_Listed], patience_s: float, watch: Stopwatch) -> li
 
 
 def _fetch(image: _Listed, until: float, span: tuple[int, int | None]) -> bytes | ImageError:
-    patience_s, (start, end) = max(0.0, until - time.monotonic()), span
+    patience_s, (start, end), version = max(0.0, until - time.monotonic()), span, store_version(image.version)
     try:
-        data = patiently(lambda: read_uri(image.uri, image.version, start=start, end=end), image.uri, patience_s)
+        data = patiently(lambda: read_uri(image.uri, version, start=start, end=end), image.uri, patience_s)
     except StoreUnavailableError as error:
         return _refused("StoreUnavailable", str(error), "transient")
     except CredentialsError as error:

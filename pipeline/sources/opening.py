@@ -5,11 +5,13 @@ from typing import Any
 
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import Source
+from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.sample import SampleSource
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
     "directory": DirectorySource,
+    "manifest": ManifestSource,
     "sample": SampleSource,
 }
 
