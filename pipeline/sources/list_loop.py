@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.child_process import limit_memory, prepare_for_the_worst
 from pipeline.errors import InputListError
 
 READY, READ, SCHEMA, BATCH, DONE, REFUSED, FAILED = b"+", b"r", b"s", b"b", b".", b"!", b"?"
+MAX_HEARD_BYTES = 2**24
 _PRINTED_BYTES = 2**20
 _TEXT_CHARACTERS = 2_000
 _OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory|malloc of size|realloc of size")
@@ -28,22 +30,39 @@ def main(*, memory_bytes: int) -> None:
     """
     prepare_for_the_worst()
     resource.setrlimit(resource.RLIMIT_FSIZE, (_PRINTED_BYTES, _PRINTED_BYTES))
-    parent = Connection(os.dup(0))
+    parent = _Parent()
     import pyarrow as pa
 
     from pipeline.sources import list_formats  # noqa: F401  so that its cost is paid, and counted, here
 
     pa.set_cpu_count(1)
     limit_memory(memory_bytes)
-    parent.send_bytes(READY)
+    parent.say(READY)
     try:
         while True:
-            _answer(parent, json.loads(parent.recv_bytes()), memory_bytes)
+            _answer(parent, json.loads(parent.hear()), memory_bytes)
     except (EOFError, ConnectionError):
         os._exit(0)  # nothing of a file that may be hostile is taken apart any more
 
 
-def _answer(parent: Connection, request: dict[str, Any], memory_bytes: int) -> None:
+class _Parent:
+    """The other end of the socket; Arrow reads a CSV ahead in a thread, so two may talk at once, but one listens."""
+
+    def __init__(self) -> None:
+        self._connection, self._lock = Connection(os.dup(0)), threading.Lock()
+
+    def say(self, kind: bytes, what: bytes = b"") -> None:
+        with self._lock:
+            self._connection.send_bytes(kind + what)
+
+    def tell(self, kind: bytes, what: Any) -> None:
+        self.say(kind, json.dumps(what).encode())
+
+    def hear(self) -> bytes:
+        return self._connection.recv_bytes(MAX_HEARD_BYTES)
+
+
+def _answer(parent: _Parent, request: dict[str, Any], memory_bytes: int) -> None:
     import pyarrow as pa
 
     try:
@@ -51,19 +70,19 @@ def _answer(parent: Connection, request: dict[str, Any], memory_bytes: int) -> N
     except (EOFError, ConnectionError):
         raise
     except InputListError as error:
-        _say(parent, REFUSED, str(error)[:_TEXT_CHARACTERS])
+        parent.tell(REFUSED, str(error)[:_TEXT_CHARACTERS])
     except (MemoryError, pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
-            _say(parent, REFUSED, f"takes more than {memory_bytes / 2**30:.1f} GiB of memory to read")
+            parent.tell(REFUSED, f"takes more than {memory_bytes / 2**30:.1f} GiB of memory to read")
         else:
-            _say(parent, REFUSED, f"cannot be read: {ascii(said[:300])[1:-1]}")
+            parent.tell(REFUSED, f"cannot be read: {ascii(said[:300])[1:-1]}")
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        _say(parent, FAILED, f"{type(error).__name__}: {error}"[:_TEXT_CHARACTERS])
+        parent.tell(FAILED, f"{type(error).__name__}: {error}"[:_TEXT_CHARACTERS])
 
 
 def _read(
-    parent: Connection, *, suffix: str, size_bytes: int, columns: list[str] | None, base: str, max_rows: int | None
+    parent: _Parent, *, suffix: str, size_bytes: int, columns: list[str] | None, base: str, max_rows: int | None
 ) -> None:
     """Tells the schema, then all refs; the schema alone if `max_rows` is None."""
     from pipeline.sources.list_columns import chosen_columns, refs_of
@@ -71,26 +90,22 @@ def _read(
 
     rows = open_rows(io.BufferedReader(_Served(parent, size_bytes), READ_BYTES), suffix, size_bytes)
     chosen = chosen_columns(rows.schema, columns)
-    _say(parent, SCHEMA, {"columns": list(chosen.items()), "num_rows": rows.num_rows})
+    parent.tell(SCHEMA, {"columns": list(chosen.items()), "num_rows": rows.num_rows})
     first = 1
     # A count too high is judged by the parent, which closes its end of the socket over it.
     for batch in rows.batches(list(chosen)) if max_rows is not None else ():
         if batch.num_rows:
-            parent.send_bytes(BATCH + refs_of(batch, chosen, base=base, first=first).serialize().to_pybytes())
+            parent.say(BATCH, refs_of(batch, chosen, base=base, first=first).serialize().to_pybytes())
             first += batch.num_rows
         if max_rows is not None and first > max_rows + 1:
             break
-    _say(parent, DONE, {})
-
-
-def _say(parent: Connection, kind: bytes, what: Any) -> None:
-    parent.send_bytes(kind + json.dumps(what).encode())
+    parent.tell(DONE, {})
 
 
 class _Served(io.RawIOBase):
     """The file, of which the parent gives the bytes that are asked for."""
 
-    def __init__(self, parent: Connection, size_bytes: int) -> None:
+    def __init__(self, parent: _Parent, size_bytes: int) -> None:
         self._parent, self._size_bytes, self._position = parent, size_bytes, 0
 
     def readable(self) -> bool:
@@ -112,8 +127,8 @@ class _Served(io.RawIOBase):
         count = max(0, min(len(buffer), READ_BYTES, self._size_bytes - self._position))
         if not count:
             return 0
-        _say(self._parent, READ, [self._position, self._position + count])
-        data = self._parent.recv_bytes(READ_BYTES)
+        self._parent.tell(READ, [self._position, self._position + count])
+        data = self._parent.hear()
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

@@ -99,7 +99,7 @@ def test_a_run_that_is_open_or_was_given_up_holds_nothing(tmp_path: Path):
 
 def test_two_images_of_one_id_are_refused_naming_it(tmp_path: Path):
     with pytest.raises(
-        InputListError, match="two images have the id 'a'; ids must be unique.*numbers 2 and 4"
+        InputListError, match=r"two images have the id 'a'; ids must be unique.*numbers 2 and 4"
     ) as caught:
         to_embed(Folder(tmp_path), refs("xaba"))
     assert isinstance(caught.value, ConfigError)
