@@ -21,6 +21,7 @@ SUFFIXES = {
 }
 # What is read of a file at once; each is one request to a store.
 READ_BYTES = 4 * 2**20
+_BUFFERS_BYTES = 48 * 2**20
 # The longest line of a CSV, for a block holds at least one.
 _BLOCK_BYTES = 2**20
 # Lists whose names differ in a number alone pack to a thirtieth.
@@ -58,11 +59,13 @@ def open_rows(stream: io.BufferedReader, suffix: str, size_bytes: int) -> Rows:
 
 class _ParquetRows:
     def __init__(self, stream: io.BufferedReader) -> None:
+        source = pa.PythonFile(stream, mode="r")
+        about = pq.read_metadata(source)
         # Buffered: else a whole column of a row group is read at once, which may be all there is of it.
-        options = {"pre_buffer": False, "buffer_size": READ_BYTES, "page_checksum_verification": True}
-        self._file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), **options)
+        buffer_size = min(READ_BYTES, _BUFFERS_BYTES // max(1, about.num_columns))
+        options = {"pre_buffer": False, "buffer_size": buffer_size, "page_checksum_verification": True}
+        self._file = pq.ParquetFile(source, metadata=about, **options)
         self.schema: pa.Schema = self._file.schema_arrow
-        about = self._file.metadata
         counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
         if min([about.num_rows, *counts]) < 0 or sum(counts) != about.num_rows:
             raise InputListError(f"is damaged: it claims {about.num_rows} rows, and {sum(counts)} in its row groups")

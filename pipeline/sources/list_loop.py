@@ -70,15 +70,17 @@ def _answer(parent: _Parent, request: dict[str, Any], memory_bytes: int) -> None
     except (EOFError, ConnectionError):
         raise
     except InputListError as error:
-        parent.tell(REFUSED, str(error)[:_TEXT_CHARACTERS])
+        parent.say(REFUSED, _text(str(error)))
     except (MemoryError, pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
-            parent.tell(REFUSED, f"takes more than {memory_bytes / 2**30:.1f} GiB of memory to read")
+            parent.say(
+                REFUSED, _text(f"takes more than {memory_bytes // 2**20} MiB to read; write smaller pages and rows")
+            )
         else:
-            parent.tell(REFUSED, f"cannot be read: {ascii(said[:300])[1:-1]}")
+            parent.say(REFUSED, _text(f"cannot be read: {ascii(said[:300])[1:-1]}"))
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        parent.tell(FAILED, f"{type(error).__name__}: {error}"[:_TEXT_CHARACTERS])
+        parent.say(FAILED, _text(f"{type(error).__name__}: {error}"))
 
 
 def _read(
@@ -100,6 +102,10 @@ def _read(
         if max_rows is not None and first > max_rows + 1:
             break
     parent.tell(DONE, {})
+
+
+def _text(said: str) -> bytes:
+    return said[:_TEXT_CHARACTERS].encode(errors="backslashreplace")
 
 
 class _Served(io.RawIOBase):

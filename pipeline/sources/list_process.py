@@ -20,8 +20,8 @@ import pyarrow as pa
 from pipeline import child_process
 from pipeline.errors import InputListError
 from pipeline.sources import list_loop
-from pipeline.sources.image_ref import REFS
-from pipeline.sources.list_columns import KINDS, MAX_BATCH_BYTES, MAX_ROWS_AT_ONCE, refs_schema, require_names
+from pipeline.sources.list_answers import ListSchema, batch_of, range_of
+from pipeline.sources.list_columns import MAX_BATCH_BYTES
 from pipeline.sources.list_formats import READ_BYTES
 
 # A batch and what it says of itself.
@@ -30,7 +30,6 @@ _MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + 2**20
 _ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 _START_TIMEOUT_S = 300.0  # an interpreter and Arrow, perhaps from a network disk that everybody reads just now
 _TEXT_CHARACTERS = 2_000
-_OF_REFS = frozenset(REFS.names)
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,6 @@ class ListFile:
     read: Callable[[int, int], bytes]
 
 
-@dataclass(frozen=True)
-class ListSchema:
-    """What a file of a list says of itself: the columns that are taken, by kind, and how many rows; None if unsaid."""
-
-    columns: dict[str, str]
-    num_rows: int | None
-
-    @property
-    def own(self) -> dict[str, str]:
-        """The columns that are carried along."""
-        return {name: kind for name, kind in self.columns.items() if name not in _OF_REFS}
-
-
 class ListProcess:
     """A process running `list_loop.main`; one file at a time.
 
@@ -74,7 +60,7 @@ class ListProcess:
     """
 
     def __init__(
-        self, columns: tuple[str, ...] | None, base: str, *, memory_bytes: int = 2**30, timeout_s: float = 60.0
+        self, columns: tuple[str, ...] | None, base: str, *, memory_bytes: int = 280 * 2**20, timeout_s: float = 60.0
     ) -> None:
         self._told = {"columns": None if columns is None else list(columns), "base": base}
         self._timeout_s, self._is_ready, self._num_rows = timeout_s, False, 0
@@ -107,10 +93,9 @@ class ListProcess:
             InputListError: it is no list, or holds what cannot be taken; names it.
             PipelineError, OSError: from `read`.
         """
-        told, *others = self._answers(file, None)
-        if others:
-            raise _not_sound(file, "more than its columns")
-        return _schema_of(file, told)
+        (told,) = self._answers(file, None)
+        with _judging(file):
+            return ListSchema.of(told)
 
     def batches(self, file: ListFile, schema: ListSchema, max_rows: int) -> Iterator[pa.RecordBatch]:
         """The refs of a file, up to a few thousand more than `max_rows`.
@@ -125,35 +110,35 @@ class ListProcess:
             PipelineError, OSError: from `read`.
         """
         answers = self._answers(file, max_rows)
-        if _schema_of(file, next(answers)) != schema:
+        with _judging(file):
+            found = ListSchema.of(next(answers))
+        if found != schema:
             raise InputListError(f"{file.uri} has changed while it was read; run the same command again")
-        expected = refs_schema(schema.columns)
-        for kind, body in answers:
-            batch = _sound_batch(file, kind, body, expected=expected)
+        for body in answers:
+            with _judging(file):
+                batch = batch_of(body, schema)
             self._num_rows += batch.num_rows
             yield batch
 
-    def _answers(self, file: ListFile, max_rows: int | None) -> Iterator[tuple[bytes, bytes]]:
-        """What the process says of a file: at least one message, and what kind it is of."""
+    def _answers(self, file: ListFile, max_rows: int | None) -> Iterator[bytes]:
+        """What the process says of a file: its columns, then batches of refs."""
         self._become_ready()
-        self._num_rows, num_answers = 0, 0
+        self._num_rows, wanted = 0, list_loop.SCHEMA
         request = {"suffix": file.suffix, "size_bytes": file.size_bytes, "max_rows": max_rows, **self._told}
         kind, body = self._say(file, json.dumps(request).encode())
-        while kind != list_loop.DONE:
+        while kind != list_loop.DONE or wanted == list_loop.SCHEMA:
             if kind == list_loop.READ:
                 kind, body = self._say(file, _range_of(file, body))
             elif kind == list_loop.REFUSED:
-                raise InputListError(f"{file.uri}: {str(json.loads(body))[:_TEXT_CHARACTERS]}")
+                raise InputListError(f"{file.uri}: {body.decode(errors='replace')[:_TEXT_CHARACTERS]}")
             elif kind == list_loop.FAILED:
-                raise RuntimeError(
-                    f"a fault of the process that reads lists: {str(json.loads(body))[:_TEXT_CHARACTERS]}"
-                )
-            else:
-                num_answers += 1
-                yield kind, body
+                raise RuntimeError(f"a fault of the process that reads lists: {body.decode(errors='replace')}")
+            elif kind == wanted and not (max_rows is None and kind == list_loop.BATCH):
+                yield body
+                wanted = list_loop.BATCH
                 kind, body = self._say(file)
-        if not num_answers:
-            raise _not_sound(file, "no columns")
+            else:
+                raise _hostile(file, "another answer than it was to")
 
     def _become_ready(self) -> None:
         if self._is_ready:
@@ -210,45 +195,24 @@ def _finish(popen: "subprocess.Popen[bytes]", connection: Connection, printed: I
     printed.close()
 
 
+@contextmanager
+def _judging(file: ListFile) -> Iterator[None]:
+    """Answers that are none leave the block as what they say of the file."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _hostile(file, str(error)[:_TEXT_CHARACTERS]) from None
+
+
+def _hostile(file: ListFile, what: str) -> InputListError:
+    return InputListError(f"{file.uri}: the process that read it gave {what}; the file is damaged or hostile")
+
+
 def _range_of(file: ListFile, body: bytes) -> bytes:
-    """The bytes that were asked for."""
-    start, end = json.loads(body)
-    if not 0 <= int(start) < int(end) <= min(file.size_bytes, int(start) + READ_BYTES):
-        raise _not_sound(file, "a range that is not there")
-    data = file.read(int(start), int(end))
+    """The bytes that a message asks for."""
+    with _judging(file):
+        start, end = range_of(body, file.size_bytes, READ_BYTES)
+    data = file.read(start, end)
     if len(data) != end - start:
         raise InputListError(f"{file.uri} has become shorter while it was read; run the same command again")
     return data
-
-
-def _schema_of(file: ListFile, answer: tuple[bytes, bytes]) -> ListSchema:
-    told = json.loads(answer[1])
-    schema = ListSchema(dict(told["columns"]), told["num_rows"])
-    is_sound = (
-        answer[0] == list_loop.SCHEMA
-        and set(schema.columns.values()) <= KINDS.keys()
-        and isinstance(schema.num_rows, int | None)
-    )
-    if not is_sound:
-        raise _not_sound(file, "other columns")
-    require_names(schema.own)
-    return schema
-
-
-def _sound_batch(file: ListFile, kind: bytes, body: bytes, *, expected: pa.Schema) -> pa.RecordBatch:
-    """The batch in a message, every value of it looked at."""
-    if kind != list_loop.BATCH:
-        raise _not_sound(file, "another message")
-    try:
-        batch = pa.ipc.read_record_batch(pa.py_buffer(body), expected)
-        batch.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise _not_sound(file, f"a batch that is none ({error})") from None
-    nulls = sum(batch[name].null_count for name in REFS.names)
-    if nulls or batch.num_rows > MAX_ROWS_AT_ONCE or batch.nbytes > MAX_BATCH_BYTES:
-        raise _not_sound(file, "a batch that it may not give")
-    return batch
-
-
-def _not_sound(file: ListFile, what: str) -> InputListError:
-    return InputListError(f"{file.uri}: the process that read it gave {what}; the file is damaged or hostile")

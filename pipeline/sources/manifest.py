@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import AccessDeniedError, InputListError, SourceError, StoreUnavailableError
+from pipeline.sources.list_answers import ListSchema
 from pipeline.sources.list_columns import refs_schema
 from pipeline.sources.list_formats import SUFFIXES, suffix_of
-from pipeline.sources.list_process import ListFile, ListProcess, ListSchema
+from pipeline.sources.list_process import ListFile, ListProcess
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S
 
