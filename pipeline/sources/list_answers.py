@@ -55,7 +55,7 @@ def batch_of(body: bytes, schema: ListSchema) -> pa.RecordBatch:
     try:
         batch = pa.ipc.read_record_batch(pa.py_buffer(body), refs_schema(schema.columns))
         batch.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, EOFError, OSError) as error:
         raise ValueError(f"no batch of refs ({error})") from None
     if any(batch[name].null_count for name in REFS.names):
         raise ValueError("refs that lack something")

@@ -86,7 +86,7 @@ class _CsvRows:
     def __init__(self, text: "_Text") -> None:
         self._text = io.BufferedReader(text, _BLOCK_BYTES)
         self._unpacked = text
-        head = self._text.peek(_BLOCK_BYTES).decode("utf-8-sig", "surrogateescape")
+        head = self._text.peek(_BLOCK_BYTES).decode("utf-8-sig", "replace")
         try:
             names = next(csv.reader(io.StringIO(head, newline="")), [])
         except csv.Error as error:

@@ -65,32 +65,41 @@ class _Parent:
 def _answer(parent: _Parent, request: dict[str, Any], memory_bytes: int) -> None:
     import pyarrow as pa
 
+    served = _Served(parent, request["size_bytes"])
+    end = DONE, ""
     try:
-        _read(parent, **request)
+        _read(parent, served, **request)
     except (EOFError, ConnectionError):
         raise
     except InputListError as error:
-        parent.say(REFUSED, _text(str(error)))
+        end = REFUSED, str(error)
     except (MemoryError, pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
-            parent.say(
-                REFUSED, _text(f"takes more than {memory_bytes // 2**20} MiB to read; write smaller pages and rows")
-            )
+            end = REFUSED, f"takes more than {memory_bytes // 2**20} MiB to read; write smaller pages and rows"
         else:
-            parent.say(REFUSED, _text(f"cannot be read: {ascii(said[:300])[1:-1]}"))
+            end = REFUSED, f"cannot be read: {ascii(said[:300])[1:-1]}"
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        parent.say(FAILED, _text(f"{type(error).__name__}: {error}"))
+        end = FAILED, f"{type(error).__name__}: {error}"
+    served.end()
+    parent.say(end[0], end[1][:_TEXT_CHARACTERS].encode(errors="backslashreplace"))
 
 
 def _read(
-    parent: _Parent, *, suffix: str, size_bytes: int, columns: list[str] | None, base: str, max_rows: int | None
+    parent: _Parent,
+    served: "_Served",
+    *,
+    suffix: str,
+    size_bytes: int,
+    columns: list[str] | None,
+    base: str,
+    max_rows: int | None,
 ) -> None:
     """Tells the schema, then all refs; the schema alone if `max_rows` is None."""
     from pipeline.sources.list_columns import chosen_columns, refs_of
     from pipeline.sources.list_formats import READ_BYTES, open_rows
 
-    rows = open_rows(io.BufferedReader(_Served(parent, size_bytes), READ_BYTES), suffix, size_bytes)
+    rows = open_rows(io.BufferedReader(served, READ_BYTES), suffix, size_bytes)
     chosen = chosen_columns(rows.schema, columns)
     parent.tell(SCHEMA, {"columns": list(chosen.items()), "num_rows": rows.num_rows})
     first = 1
@@ -101,11 +110,6 @@ def _read(
             first += batch.num_rows
         if max_rows is not None and first > max_rows + 1:
             break
-    parent.tell(DONE, {})
-
-
-def _text(said: str) -> bytes:
-    return said[:_TEXT_CHARACTERS].encode(errors="backslashreplace")
 
 
 class _Served(io.RawIOBase):
@@ -113,6 +117,12 @@ class _Served(io.RawIOBase):
 
     def __init__(self, parent: _Parent, size_bytes: int) -> None:
         self._parent, self._size_bytes, self._position = parent, size_bytes, 0
+        self._turn, self._is_over = threading.Lock(), False
+
+    def end(self) -> None:
+        """Waits for an answer that a thread still waits for; from then on the file has no bytes."""
+        with self._turn:
+            self._is_over = True
 
     def readable(self) -> bool:
         return True
@@ -131,10 +141,11 @@ class _Served(io.RawIOBase):
         from pipeline.sources.list_formats import READ_BYTES
 
         count = max(0, min(len(buffer), READ_BYTES, self._size_bytes - self._position))
-        if not count:
-            return 0
-        self._parent.tell(READ, [self._position, self._position + count])
-        data = self._parent.hear()
+        with self._turn:
+            if self._is_over or not count:
+                return 0
+            self._parent.tell(READ, [self._position, self._position + count])
+            data = self._parent.hear()
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

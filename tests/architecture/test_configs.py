@@ -139,7 +139,7 @@ def test_an_image_id_means_itself_whatever_it_holds(image_id):
         ("abandon", [], "run is missing"),
         ("export_feast", ["exports.uri=x"], "did you mean export.uri"),
         ("export_feast", ["export.uri=null"], "export.uri=None"),
-        ("repair", ["source=sampel"], "choices: directory, sample"),
+        ("repair", ["source=sampel"], "choices: directory, manifest, sample"),
         ("build_index", ["vector=grid"], "did you mean vectors"),
         ("search", ["image_uri=x"], "did you mean image_id"),
         ("find_duplicates", ["output=d", "similarity=0.9"], "did you mean min_similarity"),
@@ -178,5 +178,10 @@ def test_help_shows_every_field_and_choice():
     shown = subprocess.run(
         [sys.executable, "jobs/embed.py", "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    for word in ("images_per_unit", "model=hiera_debug|", "source=directory|sample", "published, random, auto"):
+    for word in (
+        "images_per_unit",
+        "model=hiera_debug|",
+        "source=directory|manifest|sample",
+        "published, random, auto",
+    ):
         assert word in shown
