@@ -22,6 +22,7 @@ from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.preprocessing.served_file import BLOCK_BYTES
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
 from pipeline.sources.image_ref import REFS_AT_ONCE, Source
+from pipeline.storage.roots import Roots
 from pipeline.storage.spreading import in_threads
 from pipeline.storage.trouble import PATIENCE_S
 
@@ -77,13 +78,20 @@ class ExpandedSource:
         parting: `Tiles` or `Frames`.
         limits: of one look at an image.
         patience_s: how long a store may be in trouble, in seconds.
+        roots: what may be read, if the list of images is not to be trusted.
     """
 
     def __init__(
-        self, source: Source, parting: "Tiles | Frames", *, limits: DecodeLimits, patience_s: float = PATIENCE_S
+        self,
+        source: Source,
+        parting: "Tiles | Frames",
+        *,
+        limits: DecodeLimits,
+        patience_s: float = PATIENCE_S,
+        roots: Roots | None = None,
     ) -> None:
         self._source, self._parting, self._limits = source, parting, limits
-        self._bytes = ImageBytes(patience_s, limits.file_bytes)
+        self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
         own = [field for field in source.schema if field.name != PART.name]
         self.schema = pa.schema([*own, PART, *parting.fields])
 

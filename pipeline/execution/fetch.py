@@ -116,4 +116,4 @@ def _decode(
         raise source
     decoded = decoder.decode_into(source, slots, place, part=image.part)
     watch.add(decoded.seconds)
-    return DecodedImage(image.image_id, image.uri, decoded.height, decoded.width)
+    return DecodedImage(image.image_id, redacted(image.uri), decoded.height, decoded.width)

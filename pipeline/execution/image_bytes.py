@@ -16,6 +16,7 @@ from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
+from pipeline.sources.image_ref import store_version
 from pipeline.storage.addresses import HostNotFoundError
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.roots import Roots
@@ -153,7 +154,7 @@ class ImageBytes:
             return _refused(type(error).__name__, error.strerror or str(error), _class_of(error, image))
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
-        version, (start, end) = image.version, span
+        version, (start, end) = store_version(image.version), span
         return patiently(
             lambda: read_uri(image.uri, version, roots=self.roots, start=start, end=end, max_bytes=self.max_bytes),
             shown(image.uri),
