@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -18,13 +18,15 @@ from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
-from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.preprocessing.served_file import BLOCK_BYTES
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
 from pipeline.sources.image_ref import REFS_AT_ONCE, Source
 from pipeline.storage.roots import Roots
 from pipeline.storage.spreading import in_threads
 from pipeline.storage.trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 _MOST_DECODERS = 4  # each a process of 230 MB
 
@@ -115,15 +117,9 @@ class ExpandedSource:
         with ExitStack() as open_decoders:
             decoders: SimpleQueue[IsolatedDecoder] = SimpleQueue()
             for _ in range(min(_MOST_DECODERS, len(os.sched_getaffinity(0)))):
-                decoders.put(open_decoders.enter_context(closing(self._decoder())))
+                decoders.put(open_decoders.enter_context(closing(self._limits.decoder(side_px=1))))
             for batch in self._source.refs():
                 yield from self._expanded(batch, decoders)
-
-    def _decoder(self) -> IsolatedDecoder:
-        limits = self._limits
-        return IsolatedDecoder(
-            side_px=1, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
-        )
 
     def _expanded(self, batch: pa.RecordBatch, decoders: "SimpleQueue[IsolatedDecoder]") -> Iterator[pa.RecordBatch]:
         rows, found = [], []

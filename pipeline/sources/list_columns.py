@@ -118,7 +118,7 @@ def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: i
     Raises:
         InputListError: names the first row that is wrong.
     """
-    found = {name: _column(rows.column(name), name, kind, first) for name, kind in chosen.items()}
+    found = {name: _column(rows.column(name), name, kind, first=first) for name, kind in chosen.items()}
     for name in (URI, IMAGE_ID):
         if name in found:
             _require(pc.invert(pc.equal(pc.fill_null(found[name], ""), "")), first, f"has no {name}")
@@ -154,7 +154,7 @@ def _kind_of_ref(field: pa.Field) -> str:
     raise InputListError(f"column {_shown(field.name)} is {str(field.type)[:60]}, not {wanted}")
 
 
-def _column(array: pa.Array, name: str, kind: str, first: int) -> pa.Array:
+def _column(array: pa.Array, name: str, kind: str, *, first: int) -> pa.Array:
     """The column as its kind; every value of text is UTF-8 and not too long."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -163,11 +163,11 @@ def _column(array: pa.Array, name: str, kind: str, first: int) -> pa.Array:
     if pa.types.is_large_binary(array.type) or pa.types.is_binary(array.type):
         lengths = pc.fill_null(pc.binary_length(array), 0)
         _require(pc.less_equal(lengths, MAX_TEXT_BYTES), first, f"has over {MAX_TEXT_BYTES} bytes in column {name!r}")
-        array = _cast(array, pa.string(), first, f"is no UTF-8 in column {name!r}")
-    return _cast(array, KINDS[kind], first, f"holds no {kind} in column {name!r}")
+        array = _cast(array, pa.string(), first=first, what=f"is no UTF-8 in column {name!r}")
+    return _cast(array, KINDS[kind], first=first, what=f"holds no {kind} in column {name!r}")
 
 
-def _cast(array: pa.Array, kind: pa.DataType, first: int, what: str) -> pa.Array:
+def _cast(array: pa.Array, kind: pa.DataType, *, first: int, what: str) -> pa.Array:
     if array.type == kind:
         return array
     try:
