@@ -4,8 +4,9 @@ PipelineError                the base of all; `exit_code` is what a job ends wit
 ├── ConfigError              64  mend the command or the configuration
 │   ├── CheckpointError      64  another checkpoint, or another model
 │   ├── SourceError          64  another source, or its missing files
-│   └── UriError             64  another URI: of a scheme that is read, below a root that is allowed
-│       └── BadKeyError      64  another name for the file or object
+│   ├── UriError             64  another URI: of a scheme that is read, below a root that is allowed
+│   │   └── BadKeyError      64  another name for the file or object
+│   └── InputListError       65  mend the list of images, or leave out what cannot be taken of it
 ├── SinkError                73  make the sink writable, or choose another
 ├── AccessDeniedError        77  get the permission
 ├── RunIncompleteError       75  run the same command again
@@ -71,6 +72,12 @@ class BadKeyError(UriError):
     """A name that no store has, or that would break whatever shows it."""
 
     error_type = "BadKey"
+
+
+class InputListError(ConfigError):
+    """What lists the images is damaged, hostile, or holds what cannot be taken; the message names file and row."""
+
+    exit_code = 65
 
 
 class SinkError(PipelineError):

@@ -59,8 +59,24 @@ class VideoConfig:
     every: Annotated[int, Field(gt=0, strict=True)] = 30
 
 
+@dataclass(frozen=True, config=_STRICT)
+class ManifestConfig:
+    """A list of images, or a folder of lists; `columns` chooses what else of them is taken, None takes all.
+
+    Images may lie below `roots` (None: below the list's own folder) and on web servers of `http_networks`.
+    """
+
+    kind: Literal["manifest"]
+    uri: str | None = None
+    columns: tuple[str, ...] | None = None
+    roots: tuple[str, ...] | None = None
+    http_networks: tuple[str, ...] = ()
+    max_images: Annotated[int, Field(gt=0, strict=True)] = 200_000_000
+
+
 SourceConfig = Annotated[
-    DirectoryConfig | ParquetConfig | SampleConfig | TarConfig | VideoConfig, Field(discriminator="kind")
+    DirectoryConfig | ManifestConfig | ParquetConfig | SampleConfig | TarConfig | VideoConfig,
+    Field(discriminator="kind"),
 ]
 
 # What is asked for where `source.uri` is missing.
@@ -69,4 +85,5 @@ PLACES = {
     "parquet": "say which .parquet file, or folder of them, holds the images, for example source.uri=/data/train",
     "tar": "say which .tar file, or folder of them, holds the images, for example source.uri=s3://bucket/shards",
     "video": "say which file or folder holds the videos, for example source.uri=/data/clips",
+    "manifest": "say which Parquet or CSV file lists the images, for example source.uri=/data/list.parquet",
 }

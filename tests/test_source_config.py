@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.source_config import DirectoryConfig, SampleConfig, SourceConfig, VideoConfig
+from pipeline.source_config import DirectoryConfig, ManifestConfig, SampleConfig, SourceConfig, VideoConfig
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,8 @@ from pipeline.source_config import DirectoryConfig, SampleConfig, SourceConfig, 
         ({"kind": "sample", "uri": None}, SampleConfig("sample")),
         ({"kind": "video", "uri": "/x", "every": 5}, VideoConfig("video", "/x", None, 5)),
         ({"kind": "directory", "uri": "/x", "suffixes": [".jpg"]}, DirectoryConfig("directory", "/x", (".jpg",))),
+        ({"kind": "manifest", "uri": "/x", "columns": []}, ManifestConfig("manifest", "/x", ())),
+        ({"kind": "manifest", "roots": ["s3://b"]}, ManifestConfig("manifest", roots=("s3://b",))),
     ],
 )
 def test_a_kind_chooses_its_class(values: dict[str, Any], expected: object):
@@ -29,3 +31,9 @@ def test_every_counts_frames(every: object):
 def test_a_field_of_another_kind_is_refused():
     with pytest.raises(ValidationError, match="unexpected"):
         TypeAdapter(SourceConfig).validate_python({"kind": "sample", "suffixes": [".jpg"]})
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_images", 0), ("max_images", "many"), ("columns", "label")])
+def test_a_value_that_makes_no_sense_is_refused(field: str, value: Any):
+    with pytest.raises(ValidationError, match=field):
+        TypeAdapter(SourceConfig).validate_python({"kind": "manifest", field: value})

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import ConfigError
+from pipeline.errors import InputListError
 from pipeline.featureset import catalog
 from pipeline.featureset.records import Manifest
 from pipeline.featureset.schema import REMOVED
@@ -26,7 +26,10 @@ _CLASSES = {"none": [], "transient": ["transient"], "all": ["transient", "perman
 # Sums of hashes do not depend on the order; two of them, of 64 bits each, so that no two listings share both.
 # Another version of DuckDB may hash otherwise: then the long way is taken until the next run.
 _DIGEST = "SELECT count(*), sum(hash(image_id, version)), sum(hash(version, image_id)) FROM listed"
-_TWICE = "SELECT image_id, min(uri), max(uri) FROM listed GROUP BY image_id HAVING count(*) > 1 LIMIT 1"
+_TWICE = """
+SELECT image_id, min(place) + 1, max(place) + 1, arg_min(uri, place), arg_max(uri, place)
+FROM listed GROUP BY image_id HAVING count(*) > 1 ORDER BY 2 LIMIT 1
+"""
 # For an image in several runs the last one counts.
 _LAST = "SELECT image_id, arg_max(version, run) AS version, max(run) AS run FROM known GROUP BY image_id"
 _TO_EMBED = """
@@ -74,7 +77,11 @@ class Comparison:
             schema: of the refs.
             retry_quarantined: which quarantined images count as new: `none`, `transient` or `all`.
             advice: how to make ids unique that are not.
+
+        Raises:
+            InputListError: a further column of the refs is of another kind than in a sealed run.
         """
+        _require_same_kinds(root, schema)
         with scratch_database() as connection:
             create(connection, "listed", schema.append(_PLACE))
             load(connection, "listed", _in_order(refs))
@@ -99,12 +106,12 @@ class Comparison:
         That order has images of one file together, which are read together.
 
         Raises:
-            ConfigError: two images share an id.
+            InputListError: two images share an id.
         """
-        for image_id, *uris in self._connection.execute(_TWICE).fetchall():
+        for image_id, first, last, *uris in self._connection.execute(_TWICE).fetchall():
             places = " and ".join(dict.fromkeys(uris))
-            said = f"two images have the id {image_id!r} (in {places}); ids must be unique within a feature set"
-            raise ConfigError(said + self._advice)
+            said = f"two images have the id {image_id!r} (in {places}); ids must be unique within a feature set "
+            raise InputListError(f"{said}(they are numbers {first} and {last} of what the source lists){self._advice}")
         self._require_state()
         yield from rows_of(self._connection, _TO_EMBED, self._schema)
 
@@ -126,6 +133,18 @@ class Comparison:
             self._connection.execute(f"CREATE TABLE last AS {_LAST}; CREATE VIEW state AS FROM last")
         else:
             self._connection.execute("CREATE VIEW state AS FROM known")
+
+
+def _require_same_kinds(root: Folder, schema: pa.Schema) -> None:
+    """A column that is text in one run and a number in another could not be read as one."""
+    own = {field.name: field.type for field in schema if field.name not in REFS.names}
+    for manifest in catalog.sealed_runs(root) if own else []:
+        for field in catalog.carried_fields(root, catalog.run_record(root, manifest.run)):
+            if own.get(field.name, field.type) != field.type:
+                raise InputListError(
+                    f"column {field.name!r} of the source is {own[field.name]}, and {field.type} in run {manifest.run} "
+                    f"of {root.uri}: make it the same, or leave it out with source.columns"
+                )
 
 
 def _in_order(refs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

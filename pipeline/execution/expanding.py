@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -18,12 +18,15 @@ from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
-from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.preprocessing.served_file import BLOCK_BYTES
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
 from pipeline.sources.image_ref import REFS_AT_ONCE, Source
+from pipeline.storage.roots import Roots
 from pipeline.storage.spreading import in_threads
 from pipeline.storage.trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 _MOST_DECODERS = 4  # each a process of 230 MB
 
@@ -77,13 +80,20 @@ class ExpandedSource:
         parting: `Tiles` or `Frames`.
         limits: of one look at an image.
         patience_s: how long a store may be in trouble, in seconds.
+        roots: what may be read, if the list of images is not to be trusted.
     """
 
     def __init__(
-        self, source: Source, parting: "Tiles | Frames", *, limits: DecodeLimits, patience_s: float = PATIENCE_S
+        self,
+        source: Source,
+        parting: "Tiles | Frames",
+        *,
+        limits: DecodeLimits,
+        patience_s: float = PATIENCE_S,
+        roots: Roots | None = None,
     ) -> None:
         self._source, self._parting, self._limits = source, parting, limits
-        self._bytes = ImageBytes(patience_s, limits.file_bytes)
+        self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
         own = [field for field in source.schema if field.name != PART.name]
         self.schema = pa.schema([*own, PART, *parting.fields])
 
@@ -111,15 +121,9 @@ class ExpandedSource:
                 for ref in (refs := batch.to_pylist()):
                     _require_whole(ref)
                 while num_decoders < min(num_wanted, len(refs)):
-                    decoders.put(open_decoders.enter_context(closing(self._decoder())))
+                    decoders.put(open_decoders.enter_context(closing(self._limits.decoder(side_px=1))))
                     num_decoders += 1
                 yield from self._expanded(batch, refs, decoders)
-
-    def _decoder(self) -> IsolatedDecoder:
-        limits = self._limits
-        return IsolatedDecoder(
-            side_px=1, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
-        )
 
     def _expanded(
         self, batch: pa.RecordBatch, refs: list[dict[str, Any]], decoders: "SimpleQueue[IsolatedDecoder]"

@@ -16,10 +16,18 @@ from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
+from pipeline.sources.image_ref import store_version
 from pipeline.storage.addresses import HostNotFoundError
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.roots import Roots
-from pipeline.storage.trouble import PATIENCE_S, CredentialsError, FileTooLargeError, RangeNotThereError, patiently
+from pipeline.storage.trouble import (
+    PATIENCE_S,
+    CredentialsError,
+    FileTooLargeError,
+    RangeNotThereError,
+    patiently,
+    too_large,
+)
 from pipeline.storage.uri import shown
 
 # What a disk says when it, or this process, is in trouble, and not the file.
@@ -150,10 +158,15 @@ class ImageBytes:
         except OSError as error:
             if error.errno in _TROUBLE_OF_DISKS:
                 return _refused("StoreUnavailable", error.strerror or str(error), "transient")
-            return _refused(type(error).__name__, error.strerror or str(error), _class_of(error, image))
+            error_type, advice = type(error).__name__, ""
+            if isinstance(error, FileTooLargeError):
+                error_type, advice = "FileTooLarge", ": raise execution.decode_max_mib"
+            return _refused(error_type, (error.strerror or str(error)) + advice, _class_of(error, image))
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
-        version, (start, end) = image.version, span
+        version, (start, end) = store_version(image.version), span
+        if self.max_bytes is not None and end is None and image.size_bytes > self.max_bytes:
+            raise too_large(image.uri, image.size_bytes, self.max_bytes)
         return patiently(
             lambda: read_uri(image.uri, version, roots=self.roots, start=start, end=end, max_bytes=self.max_bytes),
             shown(image.uri),

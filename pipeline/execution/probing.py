@@ -1,13 +1,15 @@
 """What a plan has to know of files before it can list their images: asked of a decoder process, which parses them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.observability.timing import Stopwatch
-from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.storage.trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 
 class Prober:
@@ -34,8 +36,6 @@ class Prober:
             StoreUnavailableError, AccessDeniedError: it is not the file's fault.
         """
         if self._decoder is None:
-            self._decoder = IsolatedDecoder(
-                side_px=1, timeout_s=self._limits.timeout_s, memory_bytes=self._limits.memory_bytes
-            )
+            self._decoder = self._limits.decoder(side_px=1)
         image = Listed(ref["image_id"], ref["uri"], ref["size_bytes"], ref["version"])
         return self._decoder.probe(Ranges(image, self._bytes, Stopwatch()), kind)

@@ -163,6 +163,7 @@ class _Work:
                 run=self._run.run,
                 limits=self._limits,
                 patience_s=execution.patience_s,
+                roots=task.roots,
             ),
             encode={
                 "encoder": encoder,

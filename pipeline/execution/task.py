@@ -35,13 +35,15 @@ from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
+from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.opening import UNIQUE_IDS, open_source
 from pipeline.storage.folder import Folder
+from pipeline.storage.roots import Roots
 
 
 @dataclass(frozen=True)
 class Task:
-    """Source, encoder, weights, maps and sink of one command."""
+    """Source, encoder, weights, maps and sink of one command; `roots` are what a list of images may name."""
 
     root: Folder
     source: Source
@@ -50,6 +52,7 @@ class Task:
     side_px: int
     choice: FeatureChoice
     maps: tuple[MapSpec, ...]
+    roots: Roots | None = None
 
     @classmethod
     def of(cls, config: JobConfig) -> Self:
@@ -63,17 +66,20 @@ class Task:
         limits = decode_limits(config)
         prober = Prober(limits=limits, patience_s=patience_s)
         listed = open_source(**asdict(config.source), patience_s=patience_s, ask=prober.ask)
+        roots = Roots(listed.roots, listed.http_networks) if isinstance(listed, ManifestSource) else None
         _ = listed.schema  # columns that are not there show now, before a cluster is started
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         parting = _parting(config.preprocess, side_px)
-        source = ExpandedSource(listed, parting, limits=limits, patience_s=patience_s) if parting else listed
+        source = (
+            ExpandedSource(listed, parting, limits=limits, patience_s=patience_s, roots=roots) if parting else listed
+        )
         choice = _choice(config.features)
         maps = map_specs(encoder.tree, side_px, choice)
         weights = resolve_weights(config.model.checkpoint, encoder.name)
         if weights.kind != "random":
             check_checkpoint(encoder.tree, local_copy(weights), for_decoder=choice.for_decoder)
-        return cls(root, source, encoder, weights, side_px, choice, maps)
+        return cls(root, source, encoder, weights, side_px, choice, maps, roots)
 
     def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
         """Everything that can change a number; what `auto` meant when the set was made stays what it means."""

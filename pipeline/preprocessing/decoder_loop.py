@@ -4,13 +4,10 @@ It takes requests from its standard input, a socket, and says `begun` before it 
 asked knows which image, if any, ended this process.
 """
 
-import ctypes
 import gc
 import json
 import os
 import re
-import resource
-import signal
 import socket
 import sys
 import traceback
@@ -18,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.child_process import address_space_bytes, limit_memory, prepare_for_the_worst
 from pipeline.errors import ImageError
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
@@ -27,7 +25,6 @@ from pipeline.preprocessing.served_file import ServedFile
 # How Python, torch, C++ and Pillow say that memory could not be had.
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory")
 _TEXT_CHARACTERS = 8_000  # of a message; even with every character escaped, a packet holds it
-_PR_SET_PDEATHSIG = 1
 
 
 def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
@@ -38,7 +35,7 @@ def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
         memory_bytes: how much more than after its imports the process may take.
         rules: the fields of `PixelRules`, as JSON has them.
     """
-    _prepare_for_the_worst()
+    prepare_for_the_worst()
     parent = _take_stdin()
     import torch
 
@@ -48,23 +45,15 @@ def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     pixel_rules = PixelRules(**{**rules, "background": tuple(rules["background"])})
     limit_process(pixel_rules.max_pixels)
-    allowed_bytes = _address_space_bytes() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (allowed_bytes, allowed_bytes))
+    allowed_bytes = limit_memory(memory_bytes)
     _say(parent, kind="ready")
     served = _Served(parent)
     while (request := _next_request(parent)) is not None:
         _say(parent, kind="begun")
         _say(parent, **_answer(request, served, side_px=side_px, rules=pixel_rules))
         # What an image has left behind ends with the process, before it is missed by another.
-        if _address_space_bytes() > allowed_bytes - memory_bytes * 3 // 4:
+        if address_space_bytes() > allowed_bytes - memory_bytes * 3 // 4:
             return
-
-
-def _prepare_for_the_worst() -> None:
-    """Dies with the parent, whatever it is doing then; leaves no core dump; leaves Ctrl-C to the parent."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _take_stdin() -> socket.socket:
@@ -73,10 +62,6 @@ def _take_stdin() -> socket.socket:
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     return parent
-
-
-def _address_space_bytes() -> int:
-    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
 
 
 def _next_request(parent: socket.socket) -> dict[str, Any] | None:

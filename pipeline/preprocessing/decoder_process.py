@@ -5,14 +5,13 @@ It says how a process was lost and whether it had begun the image; what follows 
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 import weakref
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline import child_process
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
 from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
@@ -20,15 +19,6 @@ from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import BLOCK_BYTES, RangeReader
 
 _START_TIMEOUT_S = 300.0  # an interpreter and torch, perhaps from a network disk that everybody reads just now
-_END_TIMEOUT_S = 5.0
-# The parent's own search path, so that the process finds the same packages wherever the parent has them from.
-_START = (
-    "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
-    "from pipeline.preprocessing.decoder_loop import main; main(**told)"
-)
-# All that the process inherits: what image bytes might get hold of must not open anybody's bucket.
-_INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
-_INHERITED_PREFIXES = ("ATEN_", "GLIBC_", "LC_", "LD_", "MALLOC_", "PYTHON")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -66,14 +56,14 @@ class DecoderProcess:
         self._memory_bytes = memory_bytes
         self._is_ready = False
         self._channel = Channel()
-        told = {"path": sys.path, "side_px": side_px, "memory_bytes": memory_bytes, "rules": asdict(rules)}
+        told = {"side_px": side_px, "memory_bytes": memory_bytes, "rules": asdict(rules)}
         try:
             self._popen = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", _START, json.dumps(told)],
+                child_process.command("pipeline.preprocessing.decoder_loop", **told),
                 stdin=self._channel.their_socket.fileno(),
                 stdout=self._channel.their_output,
                 stderr=self._channel.their_output,
-                env=_environment(),
+                env=child_process.environment(**_ONE_THREAD),
             )
         finally:
             self._channel.close_theirs()
@@ -222,27 +212,10 @@ class DecoderProcess:
         return DecoderLostError(message, error_type="DecodeMemory")
 
     def _how_it_ended(self) -> str:
-        """Waits for the end, which a closed socket announces."""
-        try:
-            code = self._popen.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            code = self._popen.wait()
-        if code >= 0:
-            return f"ended with exit code {code}"
-        known = {each.value: each.name for each in signal.Signals}
-        hint = ", as when the machine runs out of memory" if -code == signal.SIGKILL else ""
-        return f"died of {known.get(-code, f'signal {-code}')}{hint}"
+        return child_process.how_it_ended(self._popen)
 
 
 def _finish(popen: subprocess.Popen[bytes], channel: Channel) -> None:
     popen.kill()
     popen.wait()
     channel.close()
-
-
-def _environment() -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
-    return {**kept, **_ONE_THREAD}

@@ -137,11 +137,8 @@ class FeatureSet:
     def frames(self, video: str) -> VideoFrames:
         """The frames of a video in order of time, as `source=video` embeds them: a sequence of rows, read when asked.
 
-        Args:
-            video: its path below the source, such as `clips/a.mp4`.
-
         Raises:
-            ImageNotFoundError: there are none.
+            ImageNotFoundError: there are none of that path below the source.
         """
         return frames_of(self.images, video, self.rows)
 
@@ -171,8 +168,7 @@ class FeatureSet:
             box: left, top, width, height in pixels of the upright image; None for all of it.
 
         Raises:
-            FeatureSetError: the set has no tiles.
-            ImageNotFoundError: none of this image; says why it was quarantined, if it was.
+            FeatureSetError, ImageNotFoundError: the set has no tiles, or none of this image; says if it was quarantined.
             ValueError: the box is empty.
         """
         try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 # An image's id in the feature set, where its bytes are, how many (0 if nobody said), and what changes when they do (""
 # if nothing does). A source may have further columns: `part` (of `featureset.part`), and whatever the index is to hold.
@@ -18,6 +19,9 @@ REFS = pa.schema(
 REFS_AT_ONCE = 65_536
 # Answers a question about the file of a ref, see `preprocessing.decoder_requests.probe`; ImageError if it cannot.
 Ask = Callable[[Mapping[str, Any], str], Any]
+# What a version begins with that somebody wrote down: it tells whether an image is another one, and its store has none
+# like it to compare it with.
+_WRITTEN = "written:"
 
 
 class Source(Protocol):
@@ -46,6 +50,16 @@ class Source(Protocol):
             AccessDeniedError: it may not be listed.
         """
         ...
+
+
+def written_versions(versions: pa.Array) -> pa.Array:
+    """Versions as a list has them, as those of refs."""
+    return pc.if_else(pc.equal(versions, ""), versions, pc.binary_join_element_wise(_WRITTEN, versions, ""))
+
+
+def store_version(version: str) -> str:
+    """What the store of a ref's image is to say of its version; empty if that is not known."""
+    return "" if version.startswith(_WRITTEN) else version
 
 
 def refs_batch(rows: Sequence[tuple[str, str, int, str]]) -> pa.RecordBatch:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import Ask, Source
+from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.sample import SampleSource
 from pipeline.sources.tar import TarSource
@@ -13,6 +14,7 @@ from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
     "directory": DirectorySource,
+    "manifest": ManifestSource,
     "parquet": ParquetSource,
     "sample": SampleSource,
     "tar": TarSource,

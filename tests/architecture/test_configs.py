@@ -142,7 +142,7 @@ def test_an_image_id_means_itself_whatever_it_holds(image_id):
         ("abandon", [], "run is missing"),
         ("export_feast", ["exports.uri=x"], "did you mean export.uri"),
         ("export_feast", ["export.uri=null"], "export.uri=None"),
-        ("repair", ["source=sampel"], "choices: directory, parquet, sample"),
+        ("repair", ["source=sampel"], "choices: directory, manifest, parquet, sample"),
         ("build_index", ["vector=grid"], "did you mean vectors"),
         ("search", ["image_uri=x"], "did you mean image_id"),
         ("find_duplicates", ["output=d", "similarity=0.9"], "did you mean min_similarity"),
@@ -184,7 +184,7 @@ def test_help_shows_every_field_and_choice():
     for word in (
         "images_per_unit",
         "model=hiera_debug|",
-        "source=directory|parquet|sample|tar",
+        "source=directory|manifest|parquet|sample|tar",
         "published, random, auto",
     ):
         assert word in shown

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ConfigError, FeatureSetError
+from pipeline.errors import ConfigError, FeatureSetError, InputListError
 from pipeline.execution.comparison import Comparison
 from pipeline.featureset.schema import PART, REMOVED
 from pipeline.sinks.runs import Listing, abandon_run, claim_run
@@ -98,8 +98,12 @@ def test_a_run_that_is_open_or_was_given_up_holds_nothing(tmp_path: Path):
 
 
 def test_two_images_of_one_id_are_refused_naming_it(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"two images have the id 'a' \(in /data/photos/a\); ids must be unique"):
-        to_embed(Folder(tmp_path), refs("aba"))
+    with pytest.raises(
+        InputListError, match=r"two images have the id 'a' .*ids must be unique.*numbers 2 and 4"
+    ) as caught:
+        to_embed(Folder(tmp_path), refs("xaba"))
+    assert isinstance(caught.value, ConfigError)
+    assert caught.value.exit_code == 65
 
 
 def test_two_images_of_one_id_are_refused_also_when_they_are_embedded(tmp_path: Path):
@@ -107,6 +111,20 @@ def test_two_images_of_one_id_are_refused_also_when_they_are_embedded(tmp_path: 
     small.embed([["a"]])
     with pytest.raises(ConfigError, match="'a'"):
         to_embed(small.root, refs("aa"))
+
+
+def test_a_column_of_another_kind_than_in_a_sealed_run_is_refused_before_anything_is_listed(tmp_path: Path):
+    small = SmallSet(tmp_path)
+    small.embed([["a"]], carried={"label": {"a": 5}})
+    schema = pa.schema([*REFS, pa.field("label", pa.string())])
+    with (
+        pytest.raises(InputListError, match=r"'label' of the source is string, and int64 in run 1.*source\.columns"),
+        Comparison.of(small.root, iter(()), schema),
+    ):
+        pass
+    same = pa.schema([*REFS, pa.field("label", pa.int64()), pa.field("caption", pa.string())])
+    with Comparison.of(small.root, [], same) as compared:
+        assert list(compared.to_embed()) == []
 
 
 # What is tried again

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import pipeline
@@ -72,6 +73,26 @@ def test_a_bad_image_never_stops_the_job(start_on_head, expect_features, make_ph
     assert all(row["message"] and row["error_class"] == "permanent" for row in found.values())
     run = features.metadata["runs"][0]
     assert run["num_planned"] == run["num_embedded"] + run["num_quarantined"] == len(good) + len(found)
+
+
+def test_a_list_of_images_is_embedded_with_what_it_says_of_them(start_on_head, expect_features, make_photos, tmp_path):
+    folder, sink = tmp_path / "photos", tmp_path / "features"
+    names = make_photos(folder, 4)
+    uris = [*names[:3], f"{folder}/{names[3]}", "gone.jpg", "\x1b[31mred\n.jpg"]
+    ids = [*names, "gone.jpg", "red"]
+    stars = pa.array([1, 2, None, 4, 5, 6])
+    versions = [f"v{number}" for number in range(6)]
+    table = pa.table({"uri": uris, "image_id": ids, "version": versions, "stars": stars})
+    pq.write_table(table, folder / "list.parquet")
+    command = ["source=manifest", f"source.uri={folder}/list.parquet", *TOY, f"sink.uri={sink}"]
+    done = start_on_head(*command, "execution.images_per_unit=3").finish()
+    assert done.code == 0, str(done)
+    assert "6 planned = 4 embedded + 2 quarantined" in done.out
+    expect_features(sink, folder, names)
+    features = pipeline.open_features(str(sink))
+    assert {name: features[name].extra["stars"] for name in names} == dict(zip(names, [1, 2, None, 4], strict=True))
+    assert features[names[0]].uri == f"{folder}/{names[0]}"
+    assert sorted(features.quarantine["image_id"].to_pylist()) == ["gone.jpg", "red"]
 
 
 def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupted_one(

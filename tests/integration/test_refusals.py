@@ -20,6 +20,7 @@ def small_checkpoint(tmp_path):
     [
         (["source.uri={tmp}/nowhere", "model.checkpoint=random"], 64, "there is no folder {tmp}/nowhere"),
         (["source.uri={tmp}", "model.checkpoint=random"], 64, "no images in"),
+        (["source=manifest", "source.uri={checkpoint}.csv", "model.checkpoint=random"], 65, "row 2 has no uri"),
         (["source=sample"], 64, "model.checkpoint is not set"),
         (["source=sample", "model.checkpoint={tmp}/no.pt"], 64, "there is no checkpoint file {tmp}/no.pt"),
         (["source=sample", "model.checkpoint={checkpoint}"], 64, "debug.pt"),

@@ -317,6 +317,19 @@ def test_memory_is_that_of_a_row_of_tiles_and_not_of_the_image():
         decoder.close()
 
 
+def test_of_a_tiled_file_no_more_is_read_than_a_box_takes():
+    noise, asked = pattern(3000, 3000), list[int]()
+    data = tiff_of(noise, photometric="rgb", tile=(TILE_PX, TILE_PX))
+
+    def ask(start: int, end: int) -> bytes:
+        asked.append(end - start)
+        return data[start:end]
+
+    image = LargeImage(ServedFile("", len(data), ask), USUAL)
+    np.testing.assert_array_equal(image.window((1500, 1500, 100, 100)), noise[1500:1600, 1500:1600])
+    assert sum(asked) < len(data) / 4
+
+
 def test_pixels_of_an_image_that_is_too_large_to_be_decoded_are_where_they_belong():
     for data, rows, columns in (
         (tiled_tiff(20_000), TILE_PX, TILE_PX),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+import tifffile
 from PIL import Image
 
 from pipeline.errors import ImageError
@@ -21,7 +22,7 @@ def test_regions_are_those_of_the_image_and_rows_come_down_once(encode: Encode, 
     assert image.size == (48, 64)
     assert image.empty(2, 3).shape == (2, 3, 3)
     for top in range(0, 48, 16):
-        np.testing.assert_array_equal(image.region(0, top, 64, 16), pixels_HWC[top : top + 16])
+        np.testing.assert_array_equal(image.region((0, top, 64, 16)), pixels_HWC[top : top + 16])
 
 
 def test_no_other_parser_can_be_reached(encode: Encode):
@@ -58,9 +59,9 @@ def test_bytes_that_cannot_be_had_are_not_damage(error: Exception):
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG", compress_level=0)
     image = OpenedImage(failing(stream.getvalue(), 1 << 20, error), "PNG", is_random=False)
-    image.region(0, 0, 900, 16)
+    image.region((0, 0, 900, 16))
     with pytest.raises(type(error), match=str(error)):
-        image.region(0, 800, 900, 16)
+        image.region((0, 800, 900, 16))
 
 
 LETTING_GO = """
@@ -72,7 +73,7 @@ for path in map(Path, sys.argv[1:]):
     for num_rows in (0, 1, 40):
         image = OpenedImage(served_bytes(path.read_bytes()), path.name, is_random=False)
         if num_rows:
-            image.region(0, 0, 64, num_rows)
+            image.region((0, 0, 64, num_rows))
         del image
 """
 
@@ -83,3 +84,10 @@ def test_an_image_may_be_forgotten_at_any_time(encode: Encode, tmp_path: Path):
         (tmp_path / kind).write_bytes(encode(kind))
     paths = [str(tmp_path / kind) for kind in sorted(FORMATS)]
     assert subprocess.run([sys.executable, "-c", LETTING_GO, *paths], check=False).returncode == 0
+
+
+def test_numbers_that_are_no_colours_are_refused():
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((20, 20, 3), np.float32), photometric="rgb")
+    with pytest.raises(ImageError, match="convert it to 8 bits first"):
+        OpenedImage(served_bytes(stream.getvalue()), "TIFF", is_random=False)

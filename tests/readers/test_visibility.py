@@ -5,7 +5,7 @@ import random
 import pyarrow as pa
 import pytest
 
-from pipeline.readers.visibility import last_rows
+from pipeline.readers.visibility import last_rows, take_rows
 
 
 def kept(*tables: list[str]) -> list[list[str]]:
@@ -45,3 +45,9 @@ def test_any_history_gives_each_id_once_and_from_its_last_table():
     tables = [chance.sample([str(number) for number in range(200)], chance.randrange(150)) for _ in range(9)]
     last = {image_id: number for number, ids in enumerate(tables) for image_id in ids}
     assert kept(*tables) == [[each for each in ids if last[each] == number] for number, ids in enumerate(tables)]
+
+
+def test_taken_rows_of_tables_with_other_columns_have_nulls():
+    tables = [pa.table({"a": [1, 2]}), pa.table({"a": [3, 4], "b": ["x", "y"]})]
+    found = take_rows(tables, [pa.array([1]), pa.array([1, 0])])
+    assert found.to_pydict() == {"a": [2, 4, 3], "b": [None, "y", "x"]}

@@ -15,6 +15,8 @@ def test_each_kind_opens_its_source(tmp_path):
     (tmp_path / "b.txt").touch()
     assert ids("directory", uri=str(tmp_path)) == ["a.jpg"]
     assert ids("directory", uri=str(tmp_path), suffixes=None) == ["a.jpg", "b.txt"]
+    (tmp_path / "a.csv").write_text("uri\nb.jpg\n")
+    assert ids("manifest", uri=f"{tmp_path}/a.csv", max_images=1) == ["b.jpg"]
     assert "coffee.png" in ids("sample", uri=None)
 
 

@@ -1,0 +1,206 @@
+"""What a list of images may hold, and a batch of its rows as refs; runs in the process that reads the list.
+
+Everything else a list could hold is refused by column or by row: what comes out are text, numbers and truth values.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import InputListError
+from pipeline.featureset.schema import INDEX, PART, PLAN
+from pipeline.sources.image_ref import REFS, written_versions
+
+URI, IMAGE_ID, SIZE_BYTES, VERSION = "uri", "image_id", "size_bytes", "version"
+_OF_REFS = (URI, IMAGE_ID, SIZE_BYTES, VERSION)
+# Names that indexes and plans have themselves; DuckDB, which compares lists, does not tell capitals from small letters.
+_RESERVED = frozenset({*INDEX.names, *PLAN.names, PART.name, "place"}) - set(_OF_REFS)
+_NAME = re.compile(r"\w[\w -]{0,99}")
+MAX_COLUMNS = 256
+# A list says where images are and what they are called; with 2 kB a row it fits whoever holds a hundred thousand rows.
+MAX_TEXT_BYTES = 2**16
+MAX_ROWS_AT_ONCE = 2**14
+MAX_BATCH_BYTES = 2**25
+
+# What a list's own columns come as, whatever kind of text, number or time they are in the list.
+KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
+# User-info, and what signs a web page's address: neither is to be read in ids of images.
+_USER = r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*:[^/@]*@"
+_SIGNATURE = r"(?i)([?&](?:x-(?:amz|goog)-[a-z-]+|signature|sig|credential|token|key)=)[^&]*"
+_IS_ABSOLUTE = "^(/|[A-Za-z][A-Za-z0-9+._-]*:)"
+
+
+def kind_of(field: pa.Field) -> str | None:
+    """Which of `KINDS` a column comes as; None for what is not carried: lists, structs, bytes, extension types."""
+    kind = field.type
+    if b"ARROW:extension:name" in (field.metadata or {}):
+        return None
+    if pa.types.is_dictionary(kind):
+        return kind_of(pa.field(field.name, kind.value_type))
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    is_time = pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)
+    if is_text or is_time or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return "text"
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_floating(kind):
+        return "float"
+    return "boolean" if pa.types.is_boolean(kind) else None
+
+
+def chosen_columns(given: pa.Schema, columns: Sequence[str] | None) -> dict[str, str]:
+    """The columns of a list to read, each with its kind: those of refs that it has, then its own.
+
+    Args:
+        given: the list's schema.
+        columns: which of its own columns to take; None for all.
+
+    Raises:
+        InputListError: there is no `uri`, or one of them cannot be taken; says how to leave it out.
+    """
+    names = list(given.names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputListError(f"has two columns {_shown(twice[0])}")
+    if URI not in names:
+        raise InputListError(f"has no column 'uri', only {_some(names)}; call the column with paths or URIs uri")
+    missing = [name for name in columns or () if name not in names]
+    if missing:
+        raise InputListError(f"has no column {_shown(missing[0])}, which source.columns asks for, only {_some(names)}")
+    own = [name for name in (names if columns is None else columns) if name not in _OF_REFS]
+    if len(own) > MAX_COLUMNS:
+        raise InputListError(f"has {len(own)} columns of its own, {MAX_COLUMNS} are allowed; {_leave_out(own[0])}")
+    chosen = {name: _kind_of_ref(given.field(name)) for name in _OF_REFS if name in names}
+    require_names(own)
+    for name in own:
+        kind = kind_of(given.field(name))
+        if kind is None:
+            what = str(given.field(name).type)[:60]
+            raise InputListError(f"column {_shown(name)} is of a kind that is not carried ({what}); {_leave_out(name)}")
+        chosen[name] = kind
+    return chosen
+
+
+def require_names(own: Iterable[str]) -> None:
+    """Refuses columns that would be taken for others.
+
+    Raises:
+        InputListError: a name is one of the index or the plan, is twice there but for capitals, or is no word.
+    """
+    seen: set[str] = set()
+    for name in own:
+        if _NAME.fullmatch(name) is None:
+            raise InputListError(f"column {_shown(name)} is no word of letters, digits, _ and -; {_leave_out(name)}")
+        if name.lower() in _RESERVED or name.lower() in _OF_REFS:
+            raise InputListError(f"column {_shown(name)} has a name that feature sets use; {_leave_out(name)}")
+        if name.lower() in seen:
+            raise InputListError(f"column {_shown(name)} differs from another in capitals alone; {_leave_out(name)}")
+        seen.add(name.lower())
+
+
+def refs_schema(chosen: dict[str, str]) -> pa.Schema:
+    """What batches of refs of such a list look like."""
+    own = [pa.field(name, KINDS[kind]) for name, kind in chosen.items() if name not in _OF_REFS]
+    return pa.schema([*REFS, *own])
+
+
+def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: int) -> pa.RecordBatch:
+    """Rows of a list as refs.
+
+    Args:
+        rows: its chosen columns.
+        chosen: from `chosen_columns`.
+        base: folder of relative names.
+        first: number of the first row.
+
+    Raises:
+        InputListError: names the first row that is wrong.
+    """
+    found = {name: _column(rows.column(name), name, kind, first=first) for name, kind in chosen.items()}
+    for name in (URI, IMAGE_ID):
+        if name in found:
+            _require(pc.invert(pc.equal(pc.fill_null(found[name], ""), "")), first, f"has no {name}")
+    written = pc.replace_substring_regex(found[URI], _USER, r"\1***@")  # which is refused where it is read
+    if SIZE_BYTES in found:
+        found[SIZE_BYTES] = pc.fill_null(found[SIZE_BYTES], 0)
+        _require(pc.greater_equal(found[SIZE_BYTES], 0), first, "has a negative size_bytes")
+    relative = pc.invert(pc.match_substring_regex(written, _IS_ABSOLUTE))
+    below = pc.binary_join_element_wise(base.rstrip("/"), written, "/")
+    columns = {
+        IMAGE_ID: found.get(IMAGE_ID, pc.replace_substring_regex(written, _SIGNATURE, r"\1***")),
+        URI: pc.if_else(relative, below, written),
+        SIZE_BYTES: found.get(SIZE_BYTES, pa.repeat(pa.scalar(0, pa.int64()), len(written))),
+        VERSION: written_versions(pc.fill_null(found[VERSION], ""))
+        if VERSION in found
+        else pa.repeat("", len(written)),
+    }
+    schema = refs_schema(chosen)
+    batch = pa.RecordBatch.from_arrays([columns.get(name, found.get(name)) for name in schema.names], schema=schema)
+    if batch.nbytes > MAX_BATCH_BYTES:
+        largest = max(found, key=lambda name: found[name].nbytes)
+        raise InputListError(f"has more than 2 kB a row from row {first} on, most in column {largest!r}; leave it out")
+    return batch
+
+
+def _kind_of_ref(field: pa.Field) -> str:
+    kind = kind_of(field)
+    if field.name == SIZE_BYTES and kind in ("integer", "float", "text"):
+        return "integer"
+    if kind == "text" or (field.name in (IMAGE_ID, VERSION) and kind == "integer"):
+        return "text"
+    wanted = "a number" if field.name == SIZE_BYTES else "text"
+    raise InputListError(f"column {_shown(field.name)} is {str(field.type)[:60]}, not {wanted}")
+
+
+def _column(array: pa.Array, name: str, kind: str, *, first: int) -> pa.Array:
+    """The column as its kind; every value of text is UTF-8 and not too long."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type) or pa.types.is_string(array.type):
+        array = array.cast(pa.large_binary())  # whose bytes are not text until they have been looked at
+    if pa.types.is_large_binary(array.type) or pa.types.is_binary(array.type):
+        lengths = pc.fill_null(pc.binary_length(array), 0)
+        _require(pc.less_equal(lengths, MAX_TEXT_BYTES), first, f"has over {MAX_TEXT_BYTES} bytes in column {name!r}")
+        array = _cast(array, pa.string(), first=first, what=f"is no UTF-8 in column {name!r}")
+    return _cast(array, KINDS[kind], first=first, what=f"holds no {kind} in column {name!r}")
+
+
+def _cast(array: pa.Array, kind: pa.DataType, *, first: int, what: str) -> pa.Array:
+    if array.type == kind:
+        return array
+    try:
+        return array.cast(kind)
+    except pa.ArrowNotImplementedError:
+        raise InputListError(f"{what}: {array.type} cannot be made {kind}") from None
+    except pa.ArrowInvalid as error:
+        row = next((at for at in range(len(array)) if not _can_cast(array.slice(at, 1), kind)), None)
+        raise InputListError(f"{what}: {error}" if row is None else f"row {first + row} {what}") from None
+
+
+def _can_cast(array: pa.Array, kind: pa.DataType) -> bool:
+    try:
+        array.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _require(holds: pa.Array, first: int, what: str) -> None:
+    row = pc.index(holds, value=False).as_py()
+    if row >= 0:
+        raise InputListError(f"row {first + row} {what}")
+
+
+def _leave_out(name: str) -> str:
+    return f"rename it, or leave {_shown(name)} out with source.columns, which names the columns to take ([]: none)"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{', '.join(map(_shown, names[:8]))}{more}"
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= 60 else f"{name[:60]}...")
