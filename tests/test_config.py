@@ -58,6 +58,26 @@ def test_what_is_left_out_takes_its_default():
     assert (config.run.retry_quarantined, config.run.max_failed_share) == ("none", None)
 
 
+def test_images_are_whole_unless_tiles_are_asked_for():
+    whole = job_config(VALUES).preprocess
+    assert (whole.kind, whole.frames) == ("whole", "first")
+    tiles = job_config(with_field("preprocess", {"kind": "tiles", "side_px": 512})).preprocess
+    assert (tiles.kind, tiles.tile_px, tiles.overlap_px, tiles.side_px) == ("tiles", 1024, 128, 512)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"overlap_px": 513}, "preprocess.overlap_px=513 is more than half of tile_px=1024"),
+        ({"tile_px": 255}, "preprocess.tile_px=255: input should be greater than or equal to 256"),
+        ({"frames": "all"}, "preprocess.frames='all': unexpected"),
+        ({"kind": "tile"}, "'whole', 'tiles'"),
+    ],
+)
+def test_tiles_that_make_no_sense_are_refused(changes: dict[str, Any], says: str):
+    assert says in complaint(with_field("preprocess", {"kind": "tiles", **changes}))
+
+
 @pytest.mark.parametrize("share", [None, 0, 0.05, 1])
 def test_a_share_is_between_none_and_all(share: float | None):
     values = {**VALUES, "run": {"retry_quarantined": "transient", "max_failed_share": share}}
@@ -76,7 +96,7 @@ def test_a_configuration_cannot_be_changed_afterwards():
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("source.kind", "tarball", "'directory', 'parquet'"),
+        ("source.kind", "tarball", "'directory', 'manifest', 'parquet'"),
         ("source.suffixes", "jpg", "tuple"),
         ("source.uri", 5, "string"),
         ("sink.uri", "", "at least 1 character"),
@@ -85,6 +105,8 @@ def test_a_configuration_cannot_be_changed_afterwards():
         ("features.grid", 5, "4 or 8"),
         ("features.pooling", "max", "'mean' or 'gem'"),
         ("preprocess.side_px", -4, "greater than 0"),
+        ("preprocess.frames", "some", "'first' or 'all'"),
+        ("preprocess.tile_px", 512, "unexpected"),
         ("execution.precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16'"),
         ("execution.device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("execution.num_encoders", 0, "greater than 0"),

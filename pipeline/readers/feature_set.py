@@ -168,7 +168,7 @@ class FeatureSet:
             box: left, top, width, height in pixels of the upright image; None for all of it.
 
         Raises:
-            FeatureSetError, ImageNotFoundError: the set has no tiles, or none of this image; says if it was quarantined.
+            FeatureSetError, ImageNotFoundError: no tiles in the set, or none of this image; says if quarantined.
             ValueError: the box is empty.
         """
         try:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 import pipeline
 from pipeline.config import JobConfig, job_config
@@ -16,10 +17,12 @@ from pipeline.errors import ConfigError, RunConflictError, RunIncompleteError, S
 from pipeline.execution.task import Task
 from pipeline.featureset import catalog
 from pipeline.featureset.records import CommitRecord, QuarantineRow, RunRecord
+from pipeline.featureset.schema import PART, TILES
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.runs import abandon_run
 from pipeline.sinks.seal import seal_run
 from pipeline.sinks.shards import EmbeddedImages, shard_writer
+from pipeline.storage.folder import Folder
 from tests.faults.proxied import ProxiedBucket
 from tests.small_set import pooled_values
 
@@ -132,6 +135,29 @@ def test_the_background_is_in_the_settings_and_caps_are_not(configure):
     settings, usual = (Task.of(config).settings(config, "cpu") for config in (chosen, configure()))
     assert settings["preprocessing"] == {**usual["preprocessing"], "background": [1, 2, 3]}
     assert usual["preprocessing"]["background"] == [255, 255, 255]
+
+
+def test_how_images_are_parted_is_in_the_settings_and_sets_of_whole_ones_say_nothing(configure):
+    def preprocessing(**preprocess: object) -> dict[str, object]:
+        changes = {f"preprocess__{name}": value for name, value in preprocess.items()}
+        config = configure(**changes)
+        return Task.of(config).settings(config, "cpu")["preprocessing"]
+
+    whole = preprocessing()
+    assert not {"frames", "tiles"} & whole.keys()
+    assert preprocessing(frames="all") == {**whole, "frames": "all"}
+    tiles = preprocessing(kind="tiles", tile_px=512, overlap_px=64)
+    assert tiles == {**whole, "tiles": {"tile_px": 512, "overlap_px": 64}}
+
+
+def test_a_plan_of_tiles_and_frames_carries_their_columns(configure, tmp_path):
+    folder = tmp_path / "photos"
+    Image.new("RGB", (300, 200)).save(folder / "a.jpg")
+    run = begin(configure(preprocess__kind="tiles", preprocess__tile_px=256, preprocess__overlap_px=32))
+    plan = catalog.read_table(Folder(tmp_path / "features"), run.plan)
+    assert run.num_images == 4, "two tiles, and two files that are no images"
+    assert [box for unit in plan["box_left"].to_pylist() for box in unit] == [0, 44, None, None]
+    assert plan.column_names[-9:] == [PART.name, *TILES.names]
 
 
 def test_settings_never_mix_even_if_the_set_is_claimed_while_the_source_is_listed(configure):

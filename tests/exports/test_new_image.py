@@ -67,6 +67,14 @@ def test_where_it_is_transparent_it_shows_the_background_of_the_set():
     assert np.abs(vector - encode_image(clear.getvalue(), debug_settings(RANDOM))).max() > 1e-3
 
 
+def test_an_image_is_compared_with_tiles_as_one_tile(photographs):
+    data, settings = photographs["coffee.png"].read_bytes(), debug_settings(RANDOM)
+    tiled = {**settings["preprocessing"], "tiles": {"tile_px": 256, "overlap_px": 32}}
+    np.testing.assert_array_equal(
+        encode_image(data, {**settings, "preprocessing": tiled}), encode_image(data, settings)
+    )
+
+
 def test_no_checkpoint_and_another_one_are_refused(checkpoint: Path, tmp_path: Path):
     own = debug_settings({"kind": "checkpoint", "sha256": file_sha256(checkpoint)})
     with pytest.raises(
