@@ -4,7 +4,7 @@
 import sys
 from typing import Any
 
-from job import model_overrides, refuse_lost_sink, run_job
+from job import model_overrides, run_job
 
 
 def embed(values: dict[str, Any], overrides: list[str]) -> None:
@@ -13,7 +13,6 @@ def embed(values: dict[str, Any], overrides: list[str]) -> None:
     from pipeline.execution.preflight import check_places
 
     config = job_config(with_model(values, overrides))
-    refuse_lost_sink(config.sink.uri)
     check_places(config)
 
     from pipeline.execution.run import (

@@ -91,19 +91,6 @@ def _quoted(override: str) -> str:
     return f'{field}="{escaped}"'
 
 
-def refuse_lost_sink(uri: str) -> None:
-    """A submitted job runs in a copy of its working directory that Ray throws away; nothing may be written there.
-
-    Raises:
-        ConfigError: the sink is a relative path and this is such a job.
-    """
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in uri and not Path(uri).is_absolute():
-        raise ConfigError(
-            f"sink.uri={uri} is relative, and a submitted job's working directory is deleted with the job: "
-            "give an absolute path on storage that every node sees"
-        )
-
-
 def _files(name: str) -> list[Path]:
     """The configuration and those it is built on."""
     based = [each for each in _defaults(CONFIGS / f"{name}.yaml") if isinstance(each, str) and each != "_self_"]

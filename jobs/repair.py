@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from embed import with_model
-from job import refuse_lost_sink, run_job
+from job import run_job
 
 
 def repair(values: dict[str, Any], overrides: list[str]) -> None:
@@ -14,7 +14,6 @@ def repair(values: dict[str, Any], overrides: list[str]) -> None:
     from pipeline.execution.preflight import check_places
 
     config = checked_job(with_model(values, overrides), RepairConfig)
-    refuse_lost_sink(config.sink.uri)
     check_places(config)
 
     from pipeline.execution.repair import (

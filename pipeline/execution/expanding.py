@@ -107,15 +107,9 @@ class ExpandedSource:
         with ExitStack() as open_decoders:
             decoders: SimpleQueue[IsolatedDecoder] = SimpleQueue()
             for _ in range(min(_MOST_DECODERS, len(os.sched_getaffinity(0)))):
-                decoders.put(open_decoders.enter_context(closing(self._decoder())))
+                decoders.put(open_decoders.enter_context(closing(self._limits.decoder(side_px=1))))
             for batch in self._source.refs():
                 yield from self._expanded(batch, decoders)
-
-    def _decoder(self) -> IsolatedDecoder:
-        limits = self._limits
-        return IsolatedDecoder(
-            side_px=1, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
-        )
 
     def _expanded(self, batch: pa.RecordBatch, decoders: "SimpleQueue[IsolatedDecoder]") -> Iterator[pa.RecordBatch]:
         rows, found = [], []

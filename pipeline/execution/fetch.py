@@ -34,6 +34,12 @@ class DecodeLimits:
     file_bytes: int = 256 * 2**20
     rules: PixelRules = USUAL
 
+    def decoder(self, side_px: int) -> IsolatedDecoder:
+        """A decoder process with these limits, for pixels of that side."""
+        return IsolatedDecoder(
+            side_px=side_px, timeout_s=self.timeout_s, memory_bytes=self.memory_bytes, rules=self.rules
+        )
+
 
 class FetchAndDecode:
     """One unit of the plan to one block of pixels; runs on CPUs, anywhere in the cluster.
@@ -97,9 +103,7 @@ class FetchAndDecode:
 @cache
 def _decoder(side_px: int, limits: DecodeLimits) -> IsolatedDecoder:
     """This process's decoder; Ray gives a process one unit after another."""
-    return IsolatedDecoder(
-        side_px=side_px, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, rules=limits.rules
-    )
+    return limits.decoder(side_px)
 
 
 def _decode(

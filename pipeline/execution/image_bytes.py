@@ -19,7 +19,14 @@ from pipeline.observability.timing import Stopwatch
 from pipeline.storage.addresses import HostNotFoundError
 from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.roots import Roots
-from pipeline.storage.trouble import PATIENCE_S, CredentialsError, FileTooLargeError, RangeNotThereError, patiently
+from pipeline.storage.trouble import (
+    PATIENCE_S,
+    CredentialsError,
+    FileTooLargeError,
+    RangeNotThereError,
+    patiently,
+    too_large,
+)
 from pipeline.storage.uri import shown
 
 # What a disk says when it, or this process, is in trouble, and not the file.
@@ -138,6 +145,8 @@ class ImageBytes:
             return self._read(
                 image, span or image.span, min(patience_s, _WEB_PATIENCE_S) if image.is_on_the_web else patience_s
             )
+        except FileTooLargeError as error:
+            return _refused("FileTooLarge", f"{error.strerror}: raise execution.decode_max_mib", "permanent")
         except UriError as error:
             return _refused(error.error_type, str(error), "permanent")
         except StoreUnavailableError as error:
@@ -154,6 +163,8 @@ class ImageBytes:
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
         version, (start, end) = image.version, span
+        if self.max_bytes is not None and end is None and image.size_bytes > self.max_bytes:
+            raise too_large(image.uri, image.size_bytes, self.max_bytes)
         return patiently(
             lambda: read_uri(image.uri, version, roots=self.roots, start=start, end=end, max_bytes=self.max_bytes),
             shown(image.uri),
@@ -219,8 +230,7 @@ def _class_of(error: OSError, image: Listed) -> str:
     """On a disk or the web a file that cannot be had is at fault; a store may have it, or allow it, tomorrow."""
     if isinstance(error, HostNotFoundError | RangeNotThereError):  # there may be no network; the file may be growing
         return "transient"
-    is_lasting = isinstance(error, FileTooLargeError) or image.is_local or image.is_on_the_web
-    return "permanent" if is_lasting else "transient"
+    return "permanent" if image.is_local or image.is_on_the_web else "transient"
 
 
 def _require_place(listed: Sequence[Listed], errors: Sequence[ImageError]) -> None:

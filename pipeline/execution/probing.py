@@ -34,8 +34,6 @@ class Prober:
             StoreUnavailableError, AccessDeniedError: it is not the file's fault.
         """
         if self._decoder is None:
-            self._decoder = IsolatedDecoder(
-                side_px=1, timeout_s=self._limits.timeout_s, memory_bytes=self._limits.memory_bytes
-            )
+            self._decoder = self._limits.decoder(side_px=1)
         image = Listed(ref["image_id"], ref["uri"], ref["size_bytes"], ref["version"])
         return self._decoder.probe(Ranges(image, self._bytes, Stopwatch()), kind)

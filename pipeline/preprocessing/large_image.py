@@ -30,7 +30,7 @@ class _Windows(Protocol):
 
     size: tuple[int, int]
 
-    def window(self, left: int, top: int, width: int, height: int) -> np.ndarray:
+    def window(self, box: Box) -> np.ndarray:
         """The pixels of a box."""
         ...
 
@@ -73,7 +73,7 @@ class LargeImage:
             ImageError: stage `decode`; it cannot be decoded.
         """
         if self._header.format == "TIFF":
-            self._windows.window(0, 0, 1, 1)
+            self._windows.window((0, 0, 1, 1))
 
     def window(self, box: Box) -> np.ndarray:
         """The (height, width, 3) uint8 sRGB pixels of a box of the upright image, equal to those of the whole.
@@ -88,7 +88,7 @@ class LargeImage:
         left, top, width, height = box
         if min(left, top) < 0 or min(width, height) < 1 or left + width > self.size[1] or top + height > self.size[0]:
             raise refused("NoSuchBox", f"it is {self.size[1]} x {self.size[0]} pixels, which {box} is no box of")
-        pixels = self._windows.window(*stored_box(box, self.size, self.orientation))
+        pixels = self._windows.window(stored_box(box, self.size, self.orientation))
         if not isinstance(self._windows, _Whole):
             pixels = np.asarray(rgb(self._header.as_pillow(pixels), self._rules.background))
         return upright(pixels, self.orientation)
@@ -101,8 +101,9 @@ class _Whole:
         self._pixels_HWC = pixels_HWC
         self.size: tuple[int, int] = (pixels_HWC.shape[0], pixels_HWC.shape[1])
 
-    def window(self, left: int, top: int, width: int, height: int) -> np.ndarray:
+    def window(self, box: Box) -> np.ndarray:
         """The pixels of a box."""
+        left, top, width, height = box
         return self._pixels_HWC[top : top + height, left : left + width]
 
 
@@ -117,10 +118,10 @@ class _Anywhere:
     def _open(self) -> None:
         self._image = OpenedImage(self._file, "TIFF", is_random=True)
 
-    def window(self, left: int, top: int, width: int, height: int) -> np.ndarray:
+    def window(self, box: Box) -> np.ndarray:
         """The pixels of a box."""
         try:
-            return self._image.region(left, top, width, height)
+            return self._image.region(box)
         except ImageError:
             self._open()  # or a tile that could not be decoded would be black for the next box
             raise
@@ -143,8 +144,9 @@ class _Rows:
         """Keeps no row, of which the next would be that one."""
         self._kept, self._first, self._next = self._image.empty(0, self._image.size[1]), row, row
 
-    def window(self, left: int, top: int, width: int, height: int) -> np.ndarray:
+    def window(self, box: Box) -> np.ndarray:
         """The pixels of a box."""
+        left, top, width, height = box
         if top < self._first:
             self._open()
         if top + height > self._next:
@@ -160,9 +162,9 @@ class _Rows:
         rows[:num_kept] = self._kept[len(self._kept) - num_kept :]
         try:
             for row, count in _steps(self._next, top):
-                self._image.region(0, row, self.size[1], count)
+                self._image.region((0, row, self.size[1], count))
             for row, count in _steps(top + num_kept, top + height):
-                rows[row - top : row - top + count] = self._image.region(0, row, self.size[1], count)
+                rows[row - top : row - top + count] = self._image.region((0, row, self.size[1], count))
         except ImageError as error:
             self._error = error
             self._forget(top)

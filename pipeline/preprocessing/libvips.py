@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyvips
 
+from pipeline.featureset.part import Box
 from pipeline.preprocessing.refusal import refused
 from pipeline.preprocessing.served_file import ServedFile
 
@@ -79,15 +80,15 @@ class OpenedImage:
         """Room for pixels (height, width, bands)."""
         return np.empty((height, width, self._num_bands), self._dtype)
 
-    def region(self, left: int, top: int, width: int, height: int) -> np.ndarray:
-        """The (height, width, bands) uint8 or uint16 pixels of a box within the stored image.
+    def region(self, box: Box) -> np.ndarray:
+        """The (height, width, bands) uint8 or uint16 pixels of a box (left, top, width, height) within the stored image.
 
         Raises:
             ImageError: stage `decode`; truncated or damaged.
         """
         with self._feed.refusing(is_strict=self._is_strict):
-            data = self._region.fetch(left, top, width, height)
-        return np.frombuffer(data, self._dtype).reshape(height, width, self._num_bands)
+            data = self._region.fetch(*box)
+        return np.frombuffer(data, self._dtype).reshape(box[3], box[2], self._num_bands)
 
 
 class _Feed:

@@ -32,14 +32,14 @@ def covering_tiles(images: pa.Table, image_id: str, box: Box | None) -> list[str
     if box is not None:
         if box[2] < 1 or box[3] < 1:
             raise ValueError(f"a box is (left, top, width, height), and {box} has no pixels")
-        across, down = _meet(found, "left", "width", box[0::2]), _meet(found, "top", "height", box[1::2])
+        across = _meet(found["box_left"], found["box_width"], box[0::2])
+        down = _meet(found["box_top"], found["box_height"], box[1::2])
         found = found.filter(pc.and_(across, down))
     ordered = found.sort_by([("box_top", "ascending"), ("box_left", "ascending")])
     ids: list[str] = ordered["image_id"].to_pylist()
     return ids
 
 
-def _meet(tiles: pa.Table, start: str, length: str, span: tuple[int, ...]) -> pa.ChunkedArray:
-    """Whether tiles and a span, its start and its length, have something in common along an axis."""
-    first, size = tiles[f"box_{start}"], tiles[f"box_{length}"]
+def _meet(first: pa.ChunkedArray, size: pa.ChunkedArray, span: tuple[int, ...]) -> pa.ChunkedArray:
+    """Whether tiles and a span, by their starts and lengths, have something in common along an axis."""
     return pc.and_(pc.less(first, span[0] + span[1]), pc.greater(pc.add(first, size), span[0]))

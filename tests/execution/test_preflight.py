@@ -78,3 +78,10 @@ def test_neither_torch_nor_ray_is_loaded_for_it():
     code = "import sys, pipeline.execution.preflight; print(sorted({'torch', 'ray', 'hydra'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
+
+
+def test_a_submitted_job_writes_nothing_where_ray_throws_it_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(ConfigError, match=r"sink\.uri=features is relative"):
+        check_places(config(str(tmp_path), "features"))
+    check_places(config(str(tmp_path), str(tmp_path / "features")))
