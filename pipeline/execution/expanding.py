@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -18,12 +18,14 @@ from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
-from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.preprocessing.served_file import BLOCK_BYTES
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
 from pipeline.sources.image_ref import REFS_AT_ONCE, Source
 from pipeline.storage.spreading import in_threads
 from pipeline.storage.trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 _MOST_DECODERS = 4  # each a process of 230 MB
 

@@ -145,8 +145,6 @@ class ImageBytes:
             return self._read(
                 image, span or image.span, min(patience_s, _WEB_PATIENCE_S) if image.is_on_the_web else patience_s
             )
-        except FileTooLargeError as error:
-            return _refused("FileTooLarge", f"{error.strerror}: raise execution.decode_max_mib", "permanent")
         except UriError as error:
             return _refused(error.error_type, str(error), "permanent")
         except StoreUnavailableError as error:
@@ -157,9 +155,7 @@ class ImageBytes:
         except FileChangedError as error:
             return _refused("ImageChanged", f"{error}; a later run embeds it as it is then", "transient")
         except OSError as error:
-            if error.errno in _TROUBLE_OF_DISKS:
-                return _refused("StoreUnavailable", error.strerror or str(error), "transient")
-            return _refused(type(error).__name__, error.strerror or str(error), _class_of(error, image))
+            return _without(image, error)
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
         version, (start, end) = image.version, span
@@ -224,6 +220,16 @@ def _required(image: Listed, data: bytes | ImageError) -> bytes:
         raise StoreUnavailableError(str(data))
     _require_folder(image, data)
     raise data
+
+
+def _without(image: Listed, error: OSError) -> ImageError:
+    """What an error of the disk, the store or the web means for an image."""
+    said = error.strerror or str(error)
+    if isinstance(error, FileTooLargeError):
+        return _refused("FileTooLarge", f"{said}: raise execution.decode_max_mib", "permanent")
+    if error.errno in _TROUBLE_OF_DISKS:
+        return _refused("StoreUnavailable", said, "transient")
+    return _refused(type(error).__name__, said, _class_of(error, image))
 
 
 def _class_of(error: OSError, image: Listed) -> str:

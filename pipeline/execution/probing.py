@@ -1,13 +1,15 @@
 """What a plan has to know of files before it can list their images: asked of a decoder process, which parses them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.fetch import DecodeLimits
 from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
 from pipeline.observability.timing import Stopwatch
-from pipeline.preprocessing.isolation import IsolatedDecoder
 from pipeline.storage.trouble import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 
 class Prober:
