@@ -18,6 +18,7 @@ from pipeline.preprocessing.large_image import LargeImage
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import BLOCK_BYTES, ServedFile, served_bytes
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
+from tests.preprocessing.forged import SRGB_PRIMARIES, gamma_curve, rgb_profile
 
 HEIGHT, WIDTH = 700, 900
 KINDS = ["PNG", "JPEG", "WEBP", "strips", "tiles", "grey", "alpha", "16 bits", "profile"]
@@ -54,7 +55,7 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     }
     if kind in others:
         return saved(others[kind], "PNG")
-    profile = {"icc_profile": rgb_profile({**SRGB_PRIMARIES, "r": (0.6, 0.4, 0.0)})} if kind == "profile" else {}
+    profile = {"icc_profile": rgb_profile(SRGB_PRIMARIES, gamma_curve(1.4))} if kind == "profile" else {}
     return saved(picture, "PNG" if profile else kind, **profile)
 
 
