@@ -159,7 +159,7 @@ class ImageBytes:
             return _without(image, error)
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
-        version, (start, end) = image.version, span
+        version, (start, end) = store_version(image.version), span
         if self.max_bytes is not None and end is None and image.size_bytes > self.max_bytes:
             raise too_large(image.uri, image.size_bytes, self.max_bytes)
         return patiently(
