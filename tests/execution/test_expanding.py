@@ -1,8 +1,8 @@
-"""Expanding: what there is of an image is what is planned, and whatever is wrong with it is one row that says so."""
+"""Expanded sources: refs of tiles and frames by the header of each file; what cannot be told stays one ref."""
 
-import io
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,33 @@ from pipeline.execution.plan import cut_units
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
 from pipeline.preprocessing.decode import decode
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.tiles import tile_boxes
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import REFS, refs_batch
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
-from tests.preprocessing import forged
 
 TILED = Tiles(tile_px=256, overlap_px=32, side_px=64)
-LIMITS = DecodeLimits(rules=PixelRules(max_pixels=100_000))
+
+
+class Listed:
+    """A source of one batch."""
+
+    description, num_ignored = {"kind": "listed"}, 3
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch, self.schema = batch, batch.schema
+
+    def refs(self) -> Iterator[pa.RecordBatch]:
+        yield self._batch
+
+
+def expanded(source, parting: Tiles | Frames, patience_s: float = 1.0) -> ExpandedSource:
+    return ExpandedSource(source, parting, limits=DecodeLimits(), patience_s=patience_s)
+
+
+def table(source: ExpandedSource) -> pa.Table:
+    return pa.Table.from_batches(list(source.refs()), source.schema)
 
 
 @pytest.fixture(autouse=True)
@@ -41,169 +59,121 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
-    """A large photograph, a small one, an animation, a document, and files that are no images."""
-    place = tmp_path / "images"
-    place.mkdir()
-    with Image.open(photographs["rocket.jpg"]) as image:
-        photo = image.convert("RGB")
-    photo.save(place / "large.png")
-    small = photo.resize((100, 60))
-    small.save(place / "small.jpg")
-    turned = [small.rotate(angle) for angle in (90, 180)]
-    small.save(place / "moving.gif", save_all=True, append_images=turned)
-    small.save(place / "pages.tif", save_all=True, append_images=turned[:1])
-    (place / "empty.png").touch()
-    (place / "page.jpg").write_text("<!doctype html>")
-    (place / "bomb.png").write_bytes(forged.png((60_000, 60_000)))
-    return place
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(photographs["rocket.jpg"], folder / "b.jpg")
+    (folder / "a.png").write_bytes(b"no image at all")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(folder / "c.gif", save_all=True, append_images=frames[1:])
+    return folder
 
 
-def planned(source: ExpandedSource) -> pa.Table:
-    return pa.Table.from_batches(source.refs(), source.schema)
-
-
-def fetched(refs: pa.Table, tmp_path: Path) -> Iterator[DecodedUnit]:
-    (plan,) = cut_units(refs.to_batches(), 8)
-    fetch = FetchAndDecode(side_px=64, sink_uri=str(tmp_path / "set"), run=1, limits=LIMITS, patience_s=1.0)
-    return (DecodedUnit.from_block(fetch(plan.slice(unit, 1))) for unit in range(plan.num_rows))
-
-
-def test_tiles_are_planned_with_their_boxes_and_are_the_pixels_of_those(folder: Path, tmp_path: Path):
-    source = ExpandedSource(DirectorySource(str(folder)), TILED, limits=LIMITS)
-    refs = planned(source)
-    rows = refs.to_pylist()
-    assert refs.column_names == [*REFS.names, PART.name, *TILES.names]
-    large = [row for row in rows if row["image_id"].startswith("large.png")]
-    assert [row["image_id"] for row in large[:3]] == [f"large.png#box={left},0,256,256" for left in (0, 224, 384)]
-    assert len(large) == 6
-    last = {name: large[-1][name] for name in TILES.names}
-    boxes = {"box_left": 384, "box_top": 171, "box_width": 256, "box_height": 256}
-    assert last == {**boxes, "image_height": 427, "image_width": 640, "scale_y": 0.25, "scale_x": 0.25}
-    (small,) = (row for row in rows if row["image_id"].startswith("small.jpg"))
-    assert (small["image_id"], small["part"]) == ("small.jpg#box=0,0,100,60", "box=0,0,100,60")
-    assert (small["scale_y"], small["scale_x"]) == (64 / 60, 0.64), "it is resized to a square as whole images are"
-    assert {row["version"] for row in large} == {large[0]["version"]} != {""}
-
-    units = list(fetched(refs, tmp_path))
-    whole = {
-        name: decode((folder / name).read_bytes()) for name in ("large.png", "small.jpg", "moving.gif", "pages.tif")
-    }
-    for unit in units:
-        for place, image in enumerate(unit.images):
-            name, _, box = image.image_id.partition("#box=")
-            left, top, width, height = map(int, box.split(","))
-            expected = pipeline.preprocess(whole[name][top : top + height, left : left + width], 64)
-            np.testing.assert_array_equal(unit.pixels_NCHW[place], expected.numpy())
-            assert (image.height, image.width) == (height, width)
-    assert sum(len(unit.images) for unit in units) == 9
-    failed = {row.image_id: (row.stage, row.error_type) for unit in units for row in unit.quarantine}
-    assert failed == {
-        "empty.png": ("decode", "EmptyFile"),
-        "page.jpg": ("decode", "FormatNotAllowed"),
-        "bomb.png": ("decode", "ImageTooLarge"),
-    }
-    assert len(rows) == 9 + 3, "what is planned is what is embedded or quarantined"
-
-
-def test_every_frame_and_page_is_a_row_and_an_image_of_one_stays_as_it_is(folder: Path, tmp_path: Path):
-    refs = planned(ExpandedSource(DirectorySource(str(folder)), Frames(), limits=LIMITS))
-    assert refs.column_names == [*REFS.names, PART.name]
-    assert dict(zip(refs["image_id"].to_pylist(), refs["part"].to_pylist(), strict=True)) == {
-        **{f"moving.gif#frame={number}": f"page={number}" for number in range(3)},
-        **{f"pages.tif#frame={number}": f"page={number}" for number in range(2)},
-        **dict.fromkeys(("bomb.png", "empty.png", "large.png", "page.jpg", "small.jpg")),
-    }
-    units = list(fetched(refs, tmp_path))
-    for unit in units:
-        for place, image in enumerate(unit.images):
-            name, _, frame = image.image_id.partition("#frame=")
-            expected = decode((folder / name).read_bytes(), frame=int(frame or 0), rules=PixelRules(max_pixels=10**6))
-            np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(expected, 64).numpy())
-    assert {row.image_id for unit in units for row in unit.quarantine} == {
-        *("bomb.png", "empty.png", "page.jpg"),
-        "large.png",  # more than 100,000 pixels
-    }
-
-
-class Given:
-    """A source of these refs, which has a column of its own."""
-
-    description, num_ignored = {"kind": "given"}, 3
-    schema = REFS.append(PART).append(pa.field("label", pa.int32()))
-
-    def __init__(self, rows: list[tuple[str, str, int, str]], parts: list[str | None]) -> None:
-        labels = pa.array(range(len(rows)), pa.int32())
-        self._batch = refs_batch(rows).append_column(PART, pa.array(parts, pa.string())).append_column("label", labels)
-
-    def refs(self) -> Iterator[pa.RecordBatch]:
-        yield self._batch
-
-
-def test_parts_keep_where_their_image_is_in_its_file_and_what_the_source_says_of_it(folder: Path, tmp_path: Path):
-    small, moving = (folder / "small.jpg").read_bytes(), (folder / "moving.gif").read_bytes()
-    (tmp_path / "shard.tar").write_bytes(small + moving)
-    uri, cut, size = str(tmp_path / "shard.tar"), len(small), len(small) + len(moving)
-    spans = [f"bytes=0-{cut}", f"bytes={cut}-{size}", "damage=it+is+cut+off", None]
-    shard = [(name, uri, size, "") for name in ("a", "b", "c")]
-    given = Given([*shard, ("d", str(folder / "small.jpg"), 0, "")], spans)  # a file whose size nobody said
-    tiles = planned(ExpandedSource(given, TILED, limits=LIMITS))
-    box = "box=0,0,100,60"
-    assert tiles["part"].to_pylist() == [f"{spans[0]}&{box}", f"{spans[1]}&{box}", spans[2], box]
-    source = ExpandedSource(given, Frames(), limits=LIMITS)
-    frames = planned(source)
-    assert frames["image_id"].to_pylist() == ["a", "b#frame=0", "b#frame=1", "b#frame=2", "c", "d"]
-    assert frames["label"].to_pylist() == [0, 1, 1, 1, 2, 3]
-    pages = [f"{spans[1]}&page={each}" for each in range(3)]
-    assert frames["part"].to_pylist() == [spans[0], *pages, spans[2], None]
-    assert (source.description, source.num_ignored) == (given.description, 3)
-    for refs, num_images in ((tiles, 3), (frames, 5)):
-        (unit,) = fetched(refs, tmp_path)
-        assert len(unit.images) == num_images
-        assert [row.error_type for row in unit.quarantine] == ["DamagedShard"]
-
-
-@pytest.mark.parametrize("part", ["row=3&column=image", "video_frame=3&pts=5", "page=2"])
-def test_parts_that_are_not_parted_further_are_refused_by_name(part: str):
-    source = ExpandedSource(Given([("a", "/data/x", 5, "")], [part]), TILED, limits=LIMITS)
-    with pytest.raises(ConfigError, match=rf"a is {part} of /data/x.* leave out preprocess=tiles"):
-        list(source.refs())
-
-
-def test_many_images_keep_their_order(tmp_path: Path, make_photos: Callable[..., list[str]]):
-    names = make_photos(tmp_path / "photos", 60)
-    refs = planned(ExpandedSource(DirectorySource(str(tmp_path / "photos")), TILED, limits=LIMITS))
-    assert refs["image_id"].to_pylist() == [f"{name}#box=0,0,96,64" for name in names]
-
-
-# Stores
-
-
-@pytest.fixture
-def bucket_of_two(store: ProxiedBucket) -> DirectorySource:
-    for name, colour in (("a.png", "red"), ("b.png", "blue")):
-        stream = io.BytesIO()
-        Image.new("RGB", (300, 200), colour).save(stream, "PNG")
-        store.direct.put_object(Bucket=store.bucket, Key=f"photos/{name}", Body=stream.getvalue())
-    return DirectorySource(f"s3://{store.bucket}/photos", patience_s=1.0)
-
-
-def test_an_object_that_is_gone_stays_one_row_and_others_are_planned(
-    bucket_of_two: DirectorySource, store: ProxiedBucket, tmp_path: Path
-):
-    store.proxy.install(Answer(404, key="a.png", operation="GetObject"))
-    refs = planned(ExpandedSource(bucket_of_two, TILED, limits=LIMITS, patience_s=1.0))
-    rows = refs.to_pylist()
-    assert [row["image_id"] for row in rows] == ["a.png", *(f"b.png#box={left},0,256,200" for left in (0, 44))]
-    assert Part.of(rows[0]["part"]).box == (0, 0, 0, 0), "so that it is never read as a whole"
-    assert all(rows[0][name] is None for name in TILES.names)
-    (unit,) = fetched(refs, tmp_path)
-    assert [(row.image_id, row.stage, row.error_type) for row in unit.quarantine] == [
-        ("a.png", "fetch", "FileNotFoundError")
+def test_every_tile_is_a_ref_and_what_is_no_image_stays_one(folder: Path):
+    found = table(source := expanded(DirectorySource(str(folder)), TILED))
+    boxes = list(tile_boxes((427, 640), tile_px=256, overlap_px=32))
+    assert found["image_id"].to_pylist() == [
+        "a.png",
+        *("b.jpg#box={},{},{},{}".format(*box) for box in boxes),
+        "c.gif#box=0,0,8,8",
     ]
+    assert found.schema.names == [*REFS.names, PART.name, *TILES.names]
+    rows = found.to_pylist()
+    assert [rows[0][name] for name in TILES.names] == [None] * 8
+    assert [tuple(row[name] for name in TILES.names[:4]) for row in rows[1:-1]] == boxes
+    assert {(row["image_height"], row["image_width"], row["scale_y"]) for row in rows[1:-1]} == {(427, 640, 0.25)}
+    assert rows[-1]["scale_x"] == 8
+    assert source.description["kind"] == "directory"
+    assert {row["uri"] for row in rows[1:-1]} == {str(folder / "b.jpg")}
 
 
-def test_a_store_in_trouble_ends_the_command_and_blames_no_image(bucket_of_two: DirectorySource, store: ProxiedBucket):
+def test_every_frame_is_a_ref_and_one_alone_is_the_image(folder: Path):
+    found = table(expanded(DirectorySource(str(folder)), Frames()))
+    assert found["image_id"].to_pylist() == ["a.png", "b.jpg", *(f"c.gif#frame={number}" for number in range(3))]
+    assert found[PART.name].to_pylist() == [None, None, "page=0", "page=1", "page=2"]
+    unit = unit_of(found, folder)
+    assert [row.image_id for row in unit.quarantine] == ["a.png"]
+    np.testing.assert_array_equal(unit.pixels_NCHW[2], pipeline.preprocess(_frame(folder, 1), 64).numpy())
+
+
+def _frame(folder: Path, number: int) -> np.ndarray:
+    return decode((folder / "c.gif").read_bytes(), frame=number)
+
+
+def unit_of(found: pa.Table, folder: Path) -> DecodedUnit:
+    (plan,) = cut_units(found.to_batches(), 1000)
+    fetch = FetchAndDecode(side_px=64, sink_uri=str(folder.parent / "set"), run=1, patience_s=1.0)
+    return DecodedUnit.from_block(fetch(plan))
+
+
+def test_tiles_are_crops_and_each_that_is_damaged_is_a_row_of_the_quarantine(folder: Path):
+    noise = np.random.default_rng(1).integers(0, 256, (700, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "d.png")
+    (folder / "d.png").write_bytes((folder / "d.png").read_bytes()[:-400_000])
+    found = table(expanded(DirectorySource(str(folder)), TILED))
+    unit = unit_of(found, folder)
+    embedded, refused = [image.image_id for image in unit.images], {row.image_id: row for row in unit.quarantine}
+    assert len(embedded) + len(refused) == found.num_rows, "embedded and quarantined are what was planned"
+    assert refused["a.png"].stage == "decode"
+    below = [row.error_type for name, row in refused.items() if name.startswith("d.png")]
+    assert below
+    assert set(below) == {"TruncatedImage"}
+    assert any(name.startswith("d.png") for name in embedded), "tiles above the cut"
+    whole = decode((folder / "b.jpg").read_bytes())
+    for place, name in enumerate(embedded):
+        if name.startswith("b.jpg"):
+            left, top, width, height = map(int, name.partition("=")[2].split(","))
+            crop = np.ascontiguousarray(whole[top : top + height, left : left + width])
+            np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(crop, 64).numpy())
+
+
+def test_images_in_shards_keep_their_place_and_what_the_source_said(tmp_path: Path, photographs: dict[str, Path]):
+    data = photographs["rocket.jpg"].read_bytes()
+    (tmp_path / "shard").write_bytes(b"12345" + data)
+    batch = refs_batch([("r", str(tmp_path / "shard"), len(data) + 5, "")])
+    batch = batch.append_column(PART, pa.array([Part(bytes_at=(5, 5 + len(data))).text])).append_column("label", ["x"])
+    found = table(source := expanded(Listed(batch), TILED)).to_pylist()
+    assert (len(found), source.num_ignored) == (6, 3)
+    assert {row["label"] for row in found} == {"x"}
+    assert found[0][PART.name] == f"bytes=5-{5 + len(data)}&box=0,0,256,256"
+
+
+def test_what_stands_for_images_that_are_not_known_passes_and_files_of_unknown_size_are_read_whole(
+    tmp_path: Path, photographs: dict[str, Path]
+):
+    batch = refs_batch([("lost", "/nowhere", 5, ""), ("r", str(photographs["rocket.jpg"]), 0, "")])
+    batch = batch.append_column(PART, pa.array([Part(damage="it is cut off").text, None]))
+    found = table(expanded(Listed(batch), TILED))
+    assert found[PART.name].to_pylist()[:2] == ["damage=it+is+cut+off", "box=0,0,256,256"]
+    unit = unit_of(found, tmp_path)
+    assert len(unit.images) == 6
+    assert [(row.image_id, row.error_type) for row in unit.quarantine] == [("lost", "DamagedShard")]
+
+
+@pytest.mark.parametrize("part", [Part(page=1), Part(row=0, column="image"), Part(video_frame=3)])
+def test_a_part_is_not_parted_any_further(part: Part):
+    batch = refs_batch([("r", "/nowhere", 5, "")]).append_column(PART, pa.array([part.text]))
+    with pytest.raises(ConfigError, match="is not parted any further"):
+        table(expanded(Listed(batch), TILED))
+
+
+def test_a_store_that_is_away_ends_the_listing(store: ProxiedBucket, folder: Path):
+    store.direct.put_object(Bucket=store.bucket, Key="b.jpg", Body=(folder / "b.jpg").read_bytes())
+    source = expanded(DirectorySource(f"s3://{store.bucket}"), TILED, patience_s=0.1)
+    assert table(source).num_rows == 6
     store.proxy.install(Answer(503, operation="GetObject"))
-    source = ExpandedSource(bucket_of_two, TILED, limits=LIMITS, patience_s=0.1)
-    with pytest.raises(StoreUnavailableError, match=f"s3://{store.bucket}/photos/a.png"):
-        list(source.refs())
+    with pytest.raises(StoreUnavailableError):
+        table(source)
+
+
+def test_an_object_that_is_gone_is_one_row_which_is_never_read_whole(
+    store: ProxiedBucket, folder: Path, tmp_path: Path
+):
+    for name in ("a.jpg", "b.jpg"):
+        store.direct.put_object(Bucket=store.bucket, Key=name, Body=(folder / "b.jpg").read_bytes())
+    store.proxy.install(Answer(404, key="a.jpg", operation="GetObject"))
+    found = table(expanded(DirectorySource(f"s3://{store.bucket}"), TILED))
+    assert found[PART.name].to_pylist()[:2] == ["box=0,0,0,0", "box=0,0,256,256"]
+    unit = unit_of(found, tmp_path)
+    assert [(row.image_id, row.stage, row.error_type) for row in unit.quarantine] == [
+        ("a.jpg", "fetch", "FileNotFoundError")
+    ]

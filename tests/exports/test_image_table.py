@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ImageNotFoundError
@@ -15,9 +14,9 @@ from tests.vector_set import names
 
 def batch(ids: list[str]) -> pa.RecordBatch:
     sizes = pa.array([len(image_id) for image_id in ids], pa.int32())
-    parts = pa.array([f"page={place}" if place % 2 else None for place in range(len(ids))], pa.string())
-    columns = [pa.array(ids), pa.array([f"/data/{image_id}" for image_id in ids]), sizes, sizes, parts]
-    return pa.RecordBatch.from_arrays(columns, schema=pa.schema([*IMAGE_FIELDS, PART]))
+    columns = [pa.array(ids), pa.array([f"/data/{image_id}" for image_id in ids]), sizes, sizes]
+    schema = pa.schema([*IMAGE_FIELDS, PART])
+    return pa.RecordBatch.from_arrays([*columns, pa.nulls(len(ids), PART.type)], schema=schema)
 
 
 def table(folder: Path, ids: list[str], at_once: int = 7000) -> ImageTable:
@@ -39,12 +38,7 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path):
     images = table(tmp_path, names(40_000))
     rows = np.array([39_999, 0, 20_000, 0])
     assert [image.image_id for image in images.take(rows)] == [names(1, row)[0] for row in rows.tolist()]
-    assert images.take(np.array([5])) == [IndexedImage("photos/00005.jpg", "/data/photos/00005.jpg", 16, 16, "page=5")]
-
-
-def test_an_index_from_before_there_were_parts_is_read(tmp_path: Path):
-    pq.write_table(pa.Table.from_batches([batch(["a", "b"]).select([0, 1, 2, 3])]), tmp_path / "images.parquet")
-    assert ImageTable(tmp_path / "images.parquet").take(np.array([1])) == [IndexedImage("b", "/data/b", 1, 1, None)]
+    assert images.take(np.array([5])) == [IndexedImage("photos/00005.jpg", "/data/photos/00005.jpg", 16, 16)]
 
 
 def test_an_unknown_id_says_what_may_have_been_meant(tmp_path: Path):

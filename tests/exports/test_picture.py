@@ -1,6 +1,5 @@
-"""Pictures: of files, of ranges of files and of pages; parts that only decoder processes open are not drawn."""
+"""Pictures of rows: those of whole files, of ranges of bytes and of pages; others are not drawn, and say so."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +8,27 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.exports.picture import picture
-from pipeline.preprocessing.decode import decode
+from pipeline.featureset.part import Part
 
 
-def test_a_picture_is_of_the_part_and_never_of_the_whole_in_its_place(photographs: dict[str, Path], tmp_path: Path):
-    first, second = (photographs[name].read_bytes() for name in ("coffee.png", "rocket.jpg"))
-    (tmp_path / "shard.tar").write_bytes(first + second)
-    np.testing.assert_array_equal(picture(str(photographs["coffee.png"]), None), decode(first))
-    place = f"bytes={len(first)}-{len(first) + len(second)}"
-    np.testing.assert_array_equal(picture(str(tmp_path / "shard.tar"), place), decode(second))
+def test_a_whole_file_a_range_of_one_and_a_page_are_drawn(tmp_path: Path):
+    pages = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "shard").write_bytes(b"before" + data + b"after")
+    at = (6, 6 + len(data))
+    for uri, part, colour in (
+        ("a.tif", None, (255, 0, 0)),
+        ("a.tif", Part(page=1), (0, 0, 255)),
+        ("shard", Part(bytes_at=at), (255, 0, 0)),
+        ("shard", Part(bytes_at=at, page=1), (0, 0, 255)),
+    ):
+        found = picture(str(tmp_path / uri), part and part.text)
+        np.testing.assert_array_equal(found, np.full((7, 9, 3), colour, np.uint8))
 
 
-def test_a_page_is_drawn(tmp_path: Path):
-    pages = [Image.new("RGB", (9, 5), colour) for colour in ("red", "blue")]
-    stream = io.BytesIO()
-    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
-    (tmp_path / "pages.tif").write_bytes(stream.getvalue())
-    assert (picture(str(tmp_path / "pages.tif"), "page=1") == (0, 0, 255)).all()
-
-
-@pytest.mark.parametrize("part", ["box=0,0,8,8", "bytes=0-9&box=0,0,8,8", "row=3&column=image", "video_frame=3&pts=5"])
-def test_other_parts_are_not_read_at_all(part: str):
-    with pytest.raises(ImageError) as caught:
-        picture("/nowhere/at/all", part)
+@pytest.mark.parametrize("part", [Part(box=(0, 0, 1, 1)), Part(row=3, column="image"), Part(video_frame=2)])
+def test_what_only_a_decoder_process_opens_is_not_drawn(part: Part):
+    with pytest.raises(ImageError, match="is not drawn") as caught:
+        picture("/nowhere/at/all", part.text)
     assert caught.value.error_type == "NotDrawn"
