@@ -15,6 +15,7 @@ from pipeline.featureset.schema import PART, TILES
 from pipeline.preprocessing.decode import decode
 from pipeline.preprocessing.transform import normalise
 from pipeline.sources.directory import DirectorySource
+from pipeline.storage.roots import Roots
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
 
@@ -84,3 +85,12 @@ def test_a_store_in_trouble_is_no_bad_image(store: ProxiedBucket, images: Path):
     store.proxy.install(Answer(503, operation="GetObject"))
     with pytest.raises(StoreUnavailableError):
         list(source.refs())
+
+
+def test_an_image_below_no_root_of_a_list_is_not_looked_at_and_stays_one_ref(images: Path, tmp_path: Path):
+    roots = Roots((str(tmp_path / "elsewhere"),))
+    listed = DirectorySource(str(images))
+    source = ExpandedSource(listed, Frames(), limits=DecodeLimits(timeout_s=30), patience_s=0.2, roots=roots)
+    assert [row["image_id"] for batch in source.refs() for row in batch.to_pylist()] == sorted(
+        path.name for path in images.iterdir()
+    )
