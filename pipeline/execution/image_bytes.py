@@ -156,12 +156,7 @@ class ImageBytes:
         except FileChangedError as error:
             return _refused("ImageChanged", f"{error}; a later run embeds it as it is then", "transient")
         except OSError as error:
-            if error.errno in _TROUBLE_OF_DISKS:
-                return _refused("StoreUnavailable", error.strerror or str(error), "transient")
-            error_type, advice = type(error).__name__, ""
-            if isinstance(error, FileTooLargeError):
-                error_type, advice = "FileTooLarge", ": raise execution.decode_max_mib"
-            return _refused(error_type, (error.strerror or str(error)) + advice, _class_of(error, image))
+            return _without(image, error)
 
     def _read(self, image: Listed, span: Span, patience_s: float) -> bytes:
         version, (start, end) = store_version(image.version), span
@@ -228,12 +223,21 @@ def _required(image: Listed, data: bytes | ImageError) -> bytes:
     raise data
 
 
+def _without(image: Listed, error: OSError) -> ImageError:
+    """What an error of the disk, the store or the web means for an image."""
+    said = error.strerror or str(error)
+    if isinstance(error, FileTooLargeError):
+        return _refused("FileTooLarge", f"{said}: raise execution.decode_max_mib", "permanent")
+    if error.errno in _TROUBLE_OF_DISKS:
+        return _refused("StoreUnavailable", said, "transient")
+    return _refused(type(error).__name__, said, _class_of(error, image))
+
+
 def _class_of(error: OSError, image: Listed) -> str:
     """On a disk or the web a file that cannot be had is at fault; a store may have it, or allow it, tomorrow."""
     if isinstance(error, HostNotFoundError | RangeNotThereError):  # there may be no network; the file may be growing
         return "transient"
-    is_lasting = isinstance(error, FileTooLargeError) or image.is_local or image.is_on_the_web
-    return "permanent" if is_lasting else "transient"
+    return "permanent" if image.is_local or image.is_on_the_web else "transient"
 
 
 def _require_place(listed: Sequence[Listed], errors: Sequence[ImageError]) -> None:

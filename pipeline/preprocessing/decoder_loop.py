@@ -115,7 +115,8 @@ def _answer(request: dict[str, Any], served: _Served, *, side_px: int, rules: Pi
             return {"kind": "probed", "size_bytes": _probe(source, request, rules)}
         return {"kind": "decoded", **_decoded(source, request, side_px=side_px, rules=rules)}
     except Exception as error:  # noqa: BLE001  the parent is told of every one
-        if not isinstance(error, ImageError):  # of an image that is damaged somewhere, other parts can be had
+        # Of an image that is damaged somewhere other parts can be had; one that was looked at may be asked for anew.
+        if "probe" in request or not isinstance(error, ImageError):
             served.forget()
         for each in _chain(error):  # first of all, let go of what the failed step held
             traceback.clear_frames(each.__traceback__)

@@ -28,7 +28,7 @@ class ImageHeader:
     Attributes:
         format: in Pillow's words; photographs with further pictures count as JPEG.
         mode: of the pixels, in Pillow's words.
-        size: (height, width) in pixels.
+        size: (height, width) in pixels; Pillow has that of the upright image if it is a TIFF, else the stored one.
         orientation: by EXIF.
         is_tiled: whether it is a TIFF of tiles.
         has_alpha: whether it may be transparent.

@@ -81,7 +81,7 @@ class OpenedImage:
         return np.empty((height, width, self._num_bands), self._dtype)
 
     def region(self, box: Box) -> np.ndarray:
-        """The (height, width, bands) uint8 or uint16 pixels of a box (left, top, width, height) in the stored image.
+        """The (height, width, bands) uint8 or uint16 pixels of a box within the stored image.
 
         Raises:
             ImageError: stage `decode`; truncated or damaged.

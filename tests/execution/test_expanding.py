@@ -1,96 +1,150 @@
-"""Expanding: one ref a tile or page in the order of the images, and whatever cannot be looked at stays one ref."""
+"""Expanded sources: refs of tiles and frames by the header of each file; what cannot be told stays one ref."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline.errors import StoreUnavailableError
+import pipeline
+from pipeline.errors import ConfigError, StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
 from pipeline.execution.expanding import ExpandedSource, Frames, Tiles
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
+from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
 from pipeline.preprocessing.decode import decode
-from pipeline.preprocessing.transform import normalise
+from pipeline.preprocessing.tiles import tile_boxes
 from pipeline.sources.directory import DirectorySource
+from pipeline.sources.image_ref import REFS, refs_batch
 from pipeline.storage.roots import Roots
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
 
-TILING = Tiles(tile_px=64, overlap_px=8, side_px=32)
+TILED = Tiles(tile_px=256, overlap_px=32, side_px=64)
+
+
+class Listed:
+    """A source of one batch."""
+
+    description, num_ignored = {"kind": "listed"}, 3
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch, self.schema = batch, batch.schema
+
+    def refs(self) -> Iterator[pa.RecordBatch]:
+        yield self._batch
+
+
+def expanded(source, parting: Tiles | Frames, patience_s: float = 1.0) -> ExpandedSource:
+    return ExpandedSource(source, parting, limits=DecodeLimits(), patience_s=patience_s)
+
+
+def table(source: ExpandedSource) -> pa.Table:
+    return pa.Table.from_batches(list(source.refs()), source.schema)
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
+def folder(tmp_path: Path, photographs: dict[str, Path]) -> Path:
+    folder = tmp_path / "photos"
     folder.mkdir()
-    noise = np.random.default_rng(3).integers(0, 256, (100, 150, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(folder / "large.png")
-    Image.fromarray(noise[:20, :30]).save(folder / "small.jpg")
-    (folder / "bad.png").write_bytes(b"no image")
-    pages = [Image.new("L", (9, 9), shade) for shade in (0, 100, 200)]
-    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    shutil.copy(photographs["rocket.jpg"], folder / "b.jpg")
+    (folder / "a.png").write_bytes(b"no image at all")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(folder / "c.gif", save_all=True, append_images=frames[1:])
     return folder
 
 
-def expanded(place: Path | str, parting: Tiles | Frames) -> ExpandedSource:
-    return ExpandedSource(DirectorySource(str(place)), parting, limits=DecodeLimits(timeout_s=30), patience_s=0.2)
-
-
-def fetched(source: ExpandedSource, tmp_path: Path) -> DecodedUnit:
-    (plan,) = cut_units(source.refs(), 1000)
-    return DecodedUnit.from_block(FetchAndDecode(side_px=32, sink_uri=str(tmp_path / "set"), run=1)(plan))
-
-
-def test_tiles_are_rows_whose_pixels_are_crops_and_a_bad_image_is_one(images: Path, tmp_path: Path):
-    source = expanded(images, TILING)
-    rows = [row for batch in source.refs() for row in batch.to_pylist()]
-    assert rows == [row for batch in source.refs() for row in batch.to_pylist()]
-    ids = [row["image_id"] for row in rows]
-    lefts, tops = (0, 56, 86), (0, 36)
-    assert ids == [
-        "bad.png",
-        *(f"large.png#box={left},{top},64,64" for top in tops for left in lefts),
-        "pages.tif#box=0,0,9,9",
-        "small.jpg#box=0,0,30,20",
+def test_every_tile_is_a_ref_and_what_is_no_image_stays_one(folder: Path):
+    found = table(source := expanded(DirectorySource(str(folder)), TILED))
+    boxes = list(tile_boxes((427, 640), tile_px=256, overlap_px=32))
+    assert found["image_id"].to_pylist() == [
+        "a.png",
+        *("b.jpg#box={},{},{},{}".format(*box) for box in boxes),
+        "c.gif#box=0,0,8,8",
     ]
-    assert [rows[2][name] for name in TILES.names] == [56, 0, 64, 64, 100, 150, 0.5, 0.5]
-    unit = fetched(source, tmp_path)
-    assert [image.image_id for image in unit.images] == ids[1:]
-    assert [(row.image_id, row.error_type) for row in unit.quarantine] == [("bad.png", "NotAnImage")]
-    whole = decode((images / "large.png").read_bytes())
-    expected = normalise(whole[36:100, 56:120], 32).numpy()
-    np.testing.assert_array_equal(unit.pixels_NCHW[ids.index("large.png#box=56,36,64,64") - 1], expected)
+    assert found.schema.names == [*REFS.names, PART.name, *TILES.names]
+    rows = found.to_pylist()
+    assert [rows[0][name] for name in TILES.names] == [None] * 8
+    assert [tuple(row[name] for name in TILES.names[:4]) for row in rows[1:-1]] == boxes
+    assert {(row["image_height"], row["image_width"], row["scale_y"]) for row in rows[1:-1]} == {(427, 640, 0.25)}
+    assert rows[-1]["scale_x"] == 8
+    assert source.description["kind"] == "directory"
+    assert {row["uri"] for row in rows[1:-1]} == {str(folder / "b.jpg")}
 
 
-def test_frames_are_rows_where_there_are_several(images: Path, tmp_path: Path):
-    source = expanded(images, Frames())
-    unit = fetched(source, tmp_path)
-    pages = [f"pages.tif#frame={number}" for number in range(3)]
-    assert [image.image_id for image in unit.images] == ["large.png", *pages, "small.jpg"]
-    assert [row.image_id for row in unit.quarantine] == ["bad.png"]
-    shades = [np.full((9, 9, 3), shade, np.uint8) for shade in (0, 100, 200)]
-    for place, pixels in enumerate(shades, 1):
-        np.testing.assert_allclose(unit.pixels_NCHW[place], normalise(pixels, 32).numpy(), atol=1e-6)
-    parts = [row[PART.name] for batch in source.refs() for row in batch.to_pylist()]
-    assert parts == [None, None, "page=0", "page=1", "page=2", None]
+def test_every_frame_is_a_ref_and_one_alone_is_the_image(folder: Path):
+    found = table(expanded(DirectorySource(str(folder)), Frames()))
+    assert found["image_id"].to_pylist() == ["a.png", "b.jpg", *(f"c.gif#frame={number}" for number in range(3))]
+    assert found[PART.name].to_pylist() == [None, None, "page=0", "page=1", "page=2"]
+    unit = unit_of(found, folder)
+    assert [row.image_id for row in unit.quarantine] == ["a.png"]
+    np.testing.assert_array_equal(unit.pixels_NCHW[2], pipeline.preprocess(_frame(folder, 1), 64).numpy())
 
 
-def test_a_store_in_trouble_is_no_bad_image(store: ProxiedBucket, images: Path):
-    store.put("large.png", (images / "large.png").read_bytes())
-    source = expanded(f"s3://{store.bucket}", TILING)
-    assert sum(batch.num_rows for batch in source.refs()) == 6
+def _frame(folder: Path, number: int) -> np.ndarray:
+    return decode((folder / "c.gif").read_bytes(), frame=number)
+
+
+def unit_of(found: pa.Table, folder: Path) -> DecodedUnit:
+    (plan,) = cut_units(found.to_batches(), 1000)
+    fetch = FetchAndDecode(side_px=64, sink_uri=str(folder.parent / "set"), run=1, patience_s=1.0)
+    return DecodedUnit.from_block(fetch(plan))
+
+
+def test_tiles_are_crops_and_each_that_is_damaged_is_a_row_of_the_quarantine(folder: Path):
+    noise = np.random.default_rng(1).integers(0, 256, (700, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "d.png")
+    (folder / "d.png").write_bytes((folder / "d.png").read_bytes()[:-400_000])
+    found = table(expanded(DirectorySource(str(folder)), TILED))
+    unit = unit_of(found, folder)
+    embedded, refused = [image.image_id for image in unit.images], {row.image_id: row for row in unit.quarantine}
+    assert len(embedded) + len(refused) == found.num_rows, "embedded and quarantined are what was planned"
+    assert refused["a.png"].stage == "decode"
+    below = [row.error_type for name, row in refused.items() if name.startswith("d.png")]
+    assert below
+    assert set(below) == {"TruncatedImage"}
+    assert any(name.startswith("d.png") for name in embedded), "tiles above the cut"
+    whole = decode((folder / "b.jpg").read_bytes())
+    for place, name in enumerate(embedded):
+        if name.startswith("b.jpg"):
+            left, top, width, height = map(int, name.partition("=")[2].split(","))
+            crop = np.ascontiguousarray(whole[top : top + height, left : left + width])
+            np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(crop, 64).numpy())
+
+
+def test_images_in_shards_keep_their_place_and_what_the_source_said(tmp_path: Path, photographs: dict[str, Path]):
+    data = photographs["rocket.jpg"].read_bytes()
+    (tmp_path / "shard").write_bytes(b"12345" + data)
+    batch = refs_batch([("r", str(tmp_path / "shard"), len(data) + 5, "")])
+    batch = batch.append_column(PART, pa.array([Part(bytes_at=(5, 5 + len(data))).text])).append_column("label", ["x"])
+    found = table(source := expanded(Listed(batch), TILED)).to_pylist()
+    assert (len(found), source.num_ignored) == (6, 3)
+    assert {row["label"] for row in found} == {"x"}
+    assert found[0][PART.name] == f"bytes=5-{5 + len(data)}&box=0,0,256,256"
+
+
+@pytest.mark.parametrize("part", [Part(page=1), Part(row=0, column="image"), Part(video_frame=3)])
+def test_a_part_is_not_parted_any_further(part: Part):
+    batch = refs_batch([("r", "/nowhere", 5, "")]).append_column(PART, pa.array([part.text]))
+    with pytest.raises(ConfigError, match="is not parted any further"):
+        table(expanded(Listed(batch), TILED))
+
+
+def test_an_image_below_no_root_of_a_list_is_not_looked_at_and_stays_one(folder: Path, tmp_path: Path):
+    roots = Roots((str(tmp_path / "elsewhere"),))
+    source = ExpandedSource(DirectorySource(str(folder)), Frames(), limits=DecodeLimits(), patience_s=1.0, roots=roots)
+    assert table(source)["image_id"].to_pylist() == ["a.png", "b.jpg", "c.gif"]
+
+
+def test_a_store_that_is_away_ends_the_listing(store: ProxiedBucket, folder: Path):
+    store.direct.put_object(Bucket=store.bucket, Key="b.jpg", Body=(folder / "b.jpg").read_bytes())
+    source = expanded(DirectorySource(f"s3://{store.bucket}"), TILED, patience_s=0.1)
+    assert table(source).num_rows == 6
     store.proxy.install(Answer(503, operation="GetObject"))
     with pytest.raises(StoreUnavailableError):
-        list(source.refs())
-
-
-def test_an_image_below_no_root_of_a_list_is_not_looked_at_and_stays_one_ref(images: Path, tmp_path: Path):
-    roots = Roots((str(tmp_path / "elsewhere"),))
-    listed = DirectorySource(str(images))
-    source = ExpandedSource(listed, Frames(), limits=DecodeLimits(timeout_s=30), patience_s=0.2, roots=roots)
-    assert [row["image_id"] for batch in source.refs() for row in batch.to_pylist()] == sorted(
-        path.name for path in images.iterdir()
-    )
+        table(source)

@@ -8,14 +8,15 @@ import pytest
 
 from pipeline.errors import ImageNotFoundError
 from pipeline.exports.image_table import ImageTable, IndexedImage, write_images
-from pipeline.featureset.schema import IMAGE_FIELDS
+from pipeline.featureset.schema import IMAGE_FIELDS, PART
 from tests.vector_set import names
 
 
 def batch(ids: list[str]) -> pa.RecordBatch:
     sizes = pa.array([len(image_id) for image_id in ids], pa.int32())
     columns = [pa.array(ids), pa.array([f"/data/{image_id}" for image_id in ids]), sizes, sizes]
-    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(IMAGE_FIELDS))
+    schema = pa.schema([*IMAGE_FIELDS, PART])
+    return pa.RecordBatch.from_arrays([*columns, pa.nulls(len(ids), PART.type)], schema=schema)
 
 
 def table(folder: Path, ids: list[str], at_once: int = 7000) -> ImageTable:

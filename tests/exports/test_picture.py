@@ -1,4 +1,4 @@
-"""Pictures of rows: the part that the row is of, or a word that it is not drawn."""
+"""Pictures of rows: those of whole files, of ranges of bytes and of pages; others are not drawn, and say so."""
 
 from pathlib import Path
 
@@ -8,18 +8,27 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.exports.picture import picture
+from pipeline.featureset.part import Part
 
 
-def test_whole_files_ranges_and_pages_are_drawn_and_other_parts_are_not(tmp_path: Path):
-    pages = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    data = (tmp_path / "x.tif").read_bytes()
+def test_a_whole_file_a_range_of_one_and_a_page_are_drawn(tmp_path: Path):
+    pages = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    data = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "shard").write_bytes(b"before" + data + b"after")
-    red, blue = ([[[255, 0, 0]] * 8] * 6), ([[[0, 0, 255]] * 8] * 6)
-    np.testing.assert_array_equal(picture(str(tmp_path / "x.tif"), None), red)
-    np.testing.assert_array_equal(picture(str(tmp_path / "x.tif"), "page=1"), blue)
-    np.testing.assert_array_equal(picture(str(tmp_path / "shard"), f"bytes=6-{6 + len(data)}&page=1"), blue)
-    for part in ("box=0,0,2,2", "video_frame=3", "row=1&column=image"):
-        with pytest.raises(ImageError) as caught:
-            picture(str(tmp_path / "x.tif"), part)
-        assert caught.value.error_type == "NotDrawn"
+    at = (6, 6 + len(data))
+    for uri, part, colour in (
+        ("a.tif", None, (255, 0, 0)),
+        ("a.tif", Part(page=1), (0, 0, 255)),
+        ("shard", Part(bytes_at=at), (255, 0, 0)),
+        ("shard", Part(bytes_at=at, page=1), (0, 0, 255)),
+    ):
+        found = picture(str(tmp_path / uri), part and part.text)
+        np.testing.assert_array_equal(found, np.full((7, 9, 3), colour, np.uint8))
+
+
+@pytest.mark.parametrize("part", [Part(box=(0, 0, 1, 1)), Part(row=3, column="image"), Part(video_frame=2)])
+def test_what_only_a_decoder_process_opens_is_not_drawn(part: Part):
+    with pytest.raises(ImageError, match="is not drawn") as caught:
+        picture("/nowhere/at/all", part.text)
+    assert caught.value.error_type == "NotDrawn"
