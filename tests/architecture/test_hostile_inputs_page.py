@@ -12,8 +12,8 @@ ROWS = [
 
 
 def numbers(cell: str) -> set[int]:
-    """The inputs a row is about: X1, X3 and X5 to X7 are spelled `X1, X3, X5–X7`."""
-    spans = re.findall(r"X(\d+)(?:–X(\d+))?", cell)
+    """The inputs a row is about: X1, X3 and X5 to X7 are spelled `X1, X3, X5-X7`."""
+    spans = re.findall(r"X(\d+)(?:-X(\d+))?", cell)
     return {number for first, last in spans for number in range(int(first), int(last or first) + 1)}
 
 
