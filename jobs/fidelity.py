@@ -17,13 +17,13 @@ def measure(values: dict[str, Any], overrides: list[str]) -> None:
     from pipeline.exports.fidelity import Bench, fidelity
     from pipeline.model.build import load_encoder_config
     from pipeline.model.weights import resolve_weights
-    from pipeline.sources.opening import open_source
+    from pipeline.sources.opening import open_source, roots_of
 
     source = open_source(**asdict(config.source))
     encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
     weights = resolve_weights(config.model.checkpoint, encoder.name)
     side_px = config.preprocess.side_px or encoder.side_px
-    bench = Bench(encoder, weights, side_px=side_px, precision=config.precision)
+    bench = Bench(encoder, weights, side_px=side_px, precision=config.precision, roots=roots_of(source))
     print(fidelity(bench, source.refs(), config.images).text(), flush=True)
 
 

@@ -35,8 +35,7 @@ from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
-from pipeline.sources.manifest import ManifestSource
-from pipeline.sources.opening import UNIQUE_IDS, open_source
+from pipeline.sources.opening import UNIQUE_IDS, open_source, roots_of
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 
@@ -66,7 +65,7 @@ class Task:
         limits = decode_limits(config)
         prober = Prober(limits=limits, patience_s=patience_s)
         listed = open_source(**asdict(config.source), patience_s=patience_s, ask=prober.ask)
-        roots = Roots(listed.roots, listed.http_networks) if isinstance(listed, ManifestSource) else None
+        roots = roots_of(listed)
         _ = listed.schema  # columns that are not there show now, before a cluster is started
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px

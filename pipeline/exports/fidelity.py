@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.errors import CheckpointError, ConfigError, ImageError, SourceError
+from pipeline.errors import CheckpointError, ConfigError, ImageError, SourceError, UriError
 from pipeline.exports.fidelity_set import StoredSet
 from pipeline.exports.mask_decoder import MaskDecoder
 from pipeline.featureset.maps import DECODER_COLUMNS, MapSpec
@@ -27,6 +27,7 @@ from pipeline.preprocessing.decode import decode
 from pipeline.preprocessing.transform import normalise
 from pipeline.readers.row import FeatureRow
 from pipeline.storage.reading import read_uri
+from pipeline.storage.roots import Roots
 
 if TYPE_CHECKING:
     from pipeline.model.decoder_inputs import DecoderInputs
@@ -132,13 +133,16 @@ class Bench:
         weights: of a whole model, or random.
         side_px: side of the square the encoder takes.
         precision: what features are computed in.
+        roots: what may be read, if the list of images is not to be trusted.
 
     Raises:
         CheckpointError: the weights cannot be had.
     """
 
-    def __init__(self, encoder: EncoderConfig, weights: Weights, *, side_px: int, precision: str) -> None:
-        self.tree, self.side_px, self.notes = encoder.tree, side_px, list[str]()
+    def __init__(
+        self, encoder: EncoderConfig, weights: Weights, *, side_px: int, precision: str, roots: Roots | None = None
+    ) -> None:
+        self.tree, self.side_px, self.notes, self._roots = encoder.tree, side_px, list[str](), roots
         self._encoders = {False: assemble_encoder(self.tree, weights, device="auto", precision=precision)}
         self._inputs: DecoderInputs | None = None
         self._decoder: MaskDecoder | None = None
@@ -164,8 +168,8 @@ class Bench:
         for ref in refs:
             try:
                 start, end = Part.of(ref.get(PART.name)).bytes_at or (0, None)
-                pixels_HWC = decode(read_uri(ref["uri"], start=start, end=end))
-            except (OSError, ImageError) as error:
+                pixels_HWC = decode(read_uri(ref["uri"], roots=self._roots, start=start, end=end))
+            except (OSError, ImageError, UriError) as error:
                 self.notes.append(f"left out {ref['image_id']}: {error}")
                 continue
             found.append(self._encode(ref["image_id"], pixels_HWC))

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputListError
-from pipeline.featureset.schema import INDEX, PART, PLAN
+from pipeline.featureset.schema import INDEX, PART, PLAN, TILES
 from pipeline.sources.image_ref import REFS, written_versions
 
 URI, IMAGE_ID, SIZE_BYTES, VERSION = "uri", "image_id", "size_bytes", "version"
 _OF_REFS = (URI, IMAGE_ID, SIZE_BYTES, VERSION)
 # Names that indexes and plans have themselves; DuckDB, which compares lists, does not tell capitals from small letters.
-_RESERVED = frozenset({*INDEX.names, *PLAN.names, PART.name, "place"}) - set(_OF_REFS)
+_RESERVED = frozenset({*INDEX.names, *PLAN.names, *TILES.names, PART.name, "place"}) - set(_OF_REFS)
 _NAME = re.compile(r"\w[\w -]{0,99}")
 MAX_COLUMNS = 256
 # A list says where images are and what they are called; with 2 kB a row it fits whoever holds a hundred thousand rows.

@@ -10,16 +10,19 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import AccessDeniedError, InputListError, SourceError, StoreUnavailableError
+from pipeline.sources.files import SourceFile, SourceFiles
 from pipeline.sources.list_answers import ListSchema
 from pipeline.sources.list_columns import refs_schema
 from pipeline.sources.list_formats import SUFFIXES, suffix_of
 from pipeline.sources.list_process import ListFile, ListProcess
-from pipeline.storage.folder import Folder
-from pipeline.storage.trouble import PATIENCE_S
+from pipeline.storage.reading import FileChangedError, read_uri
+from pipeline.storage.roots import Roots
+from pipeline.storage.trouble import PATIENCE_S, patiently
+from pipeline.storage.uri import shown
 
 # Of one image at 1024 px, as the README has them.
 _FEATURE_BYTES = {"fpn": 44e6, "pooled": 1e3}
-_ENDINGS = f"lists end in {', '.join(SUFFIXES)}"
+_ENDINGS = ", ".join(SUFFIXES)
 
 
 class ManifestSource:
@@ -36,9 +39,14 @@ class ManifestSource:
         max_images: how many rows are taken for meant.
         patience_s: how long an object store may be in trouble, in seconds.
 
+    Attributes:
+        roots: what may be read of what the list names.
+        num_ignored: files of the folder that are no lists.
+
     Raises:
         SourceError: there is no list.
         InputListError: it cannot be taken.
+        ConfigError: a root is none.
     """
 
     def __init__(
@@ -51,23 +59,23 @@ class ManifestSource:
         max_images: int = 200_000_000,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._columns, self._max_images, self.num_ignored = columns, max_images, 0
-        with _naming(uri):
-            self._folder, self._name = _place(uri, patience_s)
-            first = next(self._files(), None)
+        self._columns, self._max_images, self._patience_s, self.num_ignored = columns, max_images, patience_s, 0
+        self._files = SourceFiles(uri, tuple(SUFFIXES), patience_s)
+        first = next(iter(self._files), None)
         if first is None:
-            raise SourceError(f"source.uri={uri}: there is no list in {self._folder.uri}; {_ENDINGS}")
-        self.roots = (self._folder.uri,) if roots is None else roots
-        self.http_networks = http_networks
+            raise SourceError(f"source.uri={uri}: there is no list in {self._files.uri}, whose name ends in {_ENDINGS}")
+        is_alone = first.uri == self._files.uri
+        self._base = (first.uri.rpartition("/")[0] or "/") if is_alone else self._files.uri
+        self.roots = Roots((self._base,) if roots is None else roots, http_networks)
         self.description: dict[str, Any] = {
             "kind": "manifest",
-            "uri": self._folder.uri if self._name is None else self._folder.uri_of(self._name),
+            "uri": self._files.uri,
             "columns": None if columns is None else list(columns),
-            "roots": list(self.roots),
+            "roots": list(self.roots.allowed),
             "http_networks": list(http_networks),
         }
         with closing(self._process()) as process, _naming(first.uri):
-            self._schema = process.schema(first)
+            self._schema = process.schema(self._list_file(first))
         self._require_meant(self._schema.num_rows or 0, first)
         self.schema: pa.Schema = refs_schema(self._schema.columns)
 
@@ -78,41 +86,35 @@ class ManifestSource:
             InputListError: a list or a row of it cannot be taken, or there are too many; names file and row.
             SourceError, AccessDeniedError, StoreUnavailableError: a list cannot be read.
         """
-        num_rows, self.num_ignored = 0, 0
-        with closing(self._process()) as process, _naming(self._folder.uri):
-            for file in self._files():
-                found = process.schema(file)
-                self._require_same_columns(found, file)
-                self._require_meant(num_rows + (found.num_rows or 0), file)
-                for batch in process.batches(file, found, self._max_images - num_rows):
-                    num_rows += batch.num_rows
-                    self._require_meant(num_rows, file)
-                    yield batch
+        num_rows = 0
+        with closing(self._process()) as process:
+            for file in self._files:
+                with _naming(file.uri):
+                    listed = self._list_file(file)
+                    found = process.schema(listed)
+                    self._require_same_columns(found, file)
+                    self._require_meant(num_rows + (found.num_rows or 0), file)
+                    for batch in process.batches(listed, found, self._max_images - num_rows):
+                        num_rows += batch.num_rows
+                        self._require_meant(num_rows, file)
+                        yield batch
+        self.num_ignored = self._files.num_others
 
     def _process(self) -> ListProcess:
-        return ListProcess(self._columns, self._folder.uri)
+        return ListProcess(self._columns, self._base)
 
-    def _files(self) -> Iterator[ListFile]:
-        """The lists; counts the files that are none."""
-        if self._name is not None:
-            yield self._file(self._name, self._folder.size_bytes(self._name))
-            return
-        for entry in self._folder.files():
-            if suffix_of(entry.name) is None:
-                self.num_ignored += 1
-            else:
-                yield self._file(entry.name, entry.size_bytes)
-
-    def _file(self, name: str, size_bytes: int) -> ListFile:
-        suffix = suffix_of(name)
-        assert suffix is not None, "it was looked at"
+    def _list_file(self, file: SourceFile) -> ListFile:
+        suffix = suffix_of(file.name)
+        assert suffix is not None, "it was listed for it"
 
         def read(start: int, end: int) -> bytes:
-            return self._folder.read_range(name, start, end)
+            return patiently(
+                lambda: read_uri(file.uri, file.version, start=start, end=end), shown(file.uri), self._patience_s
+            )
 
-        return ListFile(self._folder.uri_of(name), suffix, size_bytes, read)
+        return ListFile(file.uri, suffix, file.size_bytes, read)
 
-    def _require_same_columns(self, found: ListSchema, file: ListFile) -> None:
+    def _require_same_columns(self, found: ListSchema, file: SourceFile) -> None:
         if found.columns != self._schema.columns:
             wanted, given = (
                 ", ".join(f"{name} {kind}" for name, kind in each.columns.items()) for each in (self._schema, found)
@@ -122,7 +124,7 @@ class ManifestSource:
                 "make them the same, or choose with source.columns"
             )
 
-    def _require_meant(self, num_rows: int, file: ListFile) -> None:
+    def _require_meant(self, num_rows: int, file: SourceFile) -> None:
         if num_rows > self._max_images:
             sizes = " or ".join(
                 f"{num_rows * size_bytes / 1e9:,.0f} GB with features={kind}"
@@ -134,31 +136,16 @@ class ManifestSource:
             )
 
 
-def _place(uri: str, patience_s: float) -> tuple[Folder, str | None]:
-    """The folder of the lists, and the name of the one that is meant; None for all of them.
-
-    Raises:
-        SourceError: there is neither a list nor a folder.
-    """
-    folder = Folder(uri, patience_s)
-    if folder.is_folder():
-        return folder, None
-    if suffix_of(uri) is None:
-        raise SourceError(f"source.uri={uri}: there is no such folder, and a list's name is another: {_ENDINGS}")
-    parent, slash, name = uri.rpartition("/")
-    return Folder(parent or slash or ".", patience_s), name
-
-
 @contextmanager
 def _naming(uri: str) -> Iterator[None]:
-    """Errors of reading leave the block as ours."""
+    """Errors of reading a list leave the block as ours."""
     try:
         yield
     except StoreUnavailableError:
         raise
-    except FileNotFoundError as error:
-        raise SourceError(f"source.uri: there is no list {error.filename or uri}") from error
+    except FileChangedError as error:
+        raise InputListError(f"{uri} has changed while it was read ({error}); run the same command again") from error
     except PermissionError as error:
-        raise AccessDeniedError(f"no permission to read {error.filename or uri}: {error.strerror or error}") from error
+        raise AccessDeniedError(f"no permission to read {uri}: {error.strerror or error}") from error
     except OSError as error:
-        raise SourceError(f"{error.filename or uri} cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"the list {uri} cannot be read: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.sample import SampleSource
 from pipeline.sources.tar import TarSource
 from pipeline.sources.video import VideoSource
+from pipeline.storage.roots import Roots
 from pipeline.storage.trouble import PATIENCE_S
 
 _KINDS: dict[str, Callable[..., Source]] = {
@@ -24,6 +25,7 @@ _KINDS: dict[str, Callable[..., Source]] = {
 _ASKING = frozenset({"parquet", "video"})
 # How to make ids unique, by the kind of source.
 UNIQUE_IDS = {
+    "manifest": "mend the list, or give it a column image_id",
     "parquet": "without source.id_column ids are file#row, which are",
     "tar": "source.shard_ids=true puts the shard's path before the member's",
 }
@@ -44,3 +46,8 @@ def open_source(kind: str, *, patience_s: float = PATIENCE_S, ask: Ask | None = 
     if kind in _ASKING:
         options["ask"] = ask
     return _KINDS[kind](**options, patience_s=patience_s)
+
+
+def roots_of(source: Source) -> Roots | None:
+    """What may be read of the images that a source names; None if it names only what it found itself."""
+    return source.roots if isinstance(source, ManifestSource) else None

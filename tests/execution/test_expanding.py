@@ -22,6 +22,7 @@ from pipeline.preprocessing.decode import decode
 from pipeline.preprocessing.tiles import tile_boxes
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import REFS, refs_batch
+from pipeline.storage.roots import Roots
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
 
@@ -154,6 +155,12 @@ def test_a_part_is_not_parted_any_further(part: Part):
     batch = refs_batch([("r", "/nowhere", 5, "")]).append_column(PART, pa.array([part.text]))
     with pytest.raises(ConfigError, match="is not parted any further"):
         table(expanded(Listed(batch), TILED))
+
+
+def test_an_image_below_no_root_of_a_list_is_not_looked_at_and_stays_one(folder: Path, tmp_path: Path):
+    roots = Roots((str(tmp_path / "elsewhere"),))
+    source = ExpandedSource(DirectorySource(str(folder)), Frames(), limits=DecodeLimits(), patience_s=1.0, roots=roots)
+    assert table(source)["image_id"].to_pylist() == ["a.png", "b.jpg", "c.gif"]
 
 
 def test_a_store_that_is_away_ends_the_listing(store: ProxiedBucket, folder: Path):

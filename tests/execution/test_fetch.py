@@ -23,7 +23,7 @@ from pipeline.featureset.schema import PART
 from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.sinks.commits import commit_unit
 from pipeline.sources.directory import DirectorySource
-from pipeline.sources.image_ref import refs_batch
+from pipeline.sources.image_ref import refs_batch, written_versions
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 from tests import poison
@@ -150,6 +150,14 @@ def test_an_image_that_changed_since_it_was_listed_waits_for_a_later_run(fetch, 
     assert ids(unit) == names[2:]
     assert failures(unit) == dict.fromkeys(names[:2], ("fetch", "transient", "ImageChanged"))
     assert "a later run embeds it" in unit.quarantine[0].message
+
+
+def test_a_version_that_a_list_has_is_not_compared_with_the_files(fetch, make_photos, tmp_path):
+    (name,) = make_photos(tmp_path, 1)
+    batch = refs_batch([(name, str(tmp_path / name), 0, "v1")])
+    assert failures(fetch([batch])) == {name: ("fetch", "transient", "ImageChanged")}
+    listed_by_hand = batch.set_column(3, batch.schema.field(3), written_versions(batch["version"]))
+    assert ids(fetch([listed_by_hand])) == [name]
 
 
 def test_a_file_that_can_be_opened_but_not_read_is_the_files_fault(fetch, make_photos, tmp_path):

@@ -11,6 +11,7 @@ from pipeline.model.build import load_encoder_config
 from pipeline.model.weights import resolve_weights
 from pipeline.sources.directory import DirectorySource
 from pipeline.sources.image_ref import refs_batch
+from pipeline.storage.roots import Roots
 from tests.parity.whole_model import published_tensors, save_whole_model
 
 ENCODER = load_encoder_config("hiera_debug")
@@ -75,6 +76,14 @@ def test_a_source_without_a_readable_image_is_refused(tmp_path: Path):
         fidelity(bench, DirectorySource(str(tmp_path), (".jpg",)).refs(), 4)
     with pytest.raises(SourceError, match="no images"):
         fidelity(bench, DirectorySource(str(tmp_path), (".png",)).refs(), 4)
+
+
+def test_an_image_below_no_root_of_a_list_is_left_out_unread(source: DirectorySource, tmp_path: Path):
+    weights = resolve_weights("random", "hiera_debug")
+    bench = Bench(ENCODER, weights, side_px=128, precision="fp32", roots=Roots((str(tmp_path / "elsewhere"),)))
+    with pytest.raises(SourceError, match="none of the sampled images can be read"):
+        fidelity(bench, source.refs(), 4)
+    assert all("is below no root" in note for note in bench.notes if note.startswith("left out"))
 
 
 def test_a_sample_is_drawn_from_the_whole_listing_and_the_same_again():

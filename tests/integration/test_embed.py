@@ -78,21 +78,23 @@ def test_a_bad_image_never_stops_the_job(start_on_head, expect_features, make_ph
 def test_a_list_of_images_is_embedded_with_what_it_says_of_them(start_on_head, expect_features, make_photos, tmp_path):
     folder, sink = tmp_path / "photos", tmp_path / "features"
     names = make_photos(folder, 4)
-    uris = [*names[:3], f"{folder}/{names[3]}", "gone.jpg", "\x1b[31mred\n.jpg"]
-    ids = [*names, "gone.jpg", "red"]
-    stars = pa.array([1, 2, None, 4, 5, 6])
-    versions = [f"v{number}" for number in range(6)]
+    bad = {"gone": "gone.jpg", "red": "\x1b[31mred\n.jpg", "up": "../../../etc/passwd", "web": "http://127.0.0.1:1/x"}
+    uris = [*names[:3], f"{folder}/{names[3]}", *bad.values()]
+    ids = [*names, *bad]
+    stars = pa.array([1, 2, None, 4, 5, 6, 7, 8])
+    versions = [f"v{number}" for number in range(8)]
     table = pa.table({"uri": uris, "image_id": ids, "version": versions, "stars": stars})
     pq.write_table(table, folder / "list.parquet")
     command = ["source=manifest", f"source.uri={folder}/list.parquet", *TOY, f"sink.uri={sink}"]
     done = start_on_head(*command, "execution.images_per_unit=3").finish()
     assert done.code == 0, str(done)
-    assert "6 planned = 4 embedded + 2 quarantined" in done.out
+    assert "8 planned = 4 embedded + 4 quarantined" in done.out
     expect_features(sink, folder, names)
     features = pipeline.open_features(str(sink))
     assert {name: features[name].extra["stars"] for name in names} == dict(zip(names, [1, 2, None, 4], strict=True))
     assert features[names[0]].uri == f"{folder}/{names[0]}"
-    assert sorted(features.quarantine["image_id"].to_pylist()) == ["gone.jpg", "red"]
+    found = {row["image_id"]: row["error_type"] for row in features.quarantine.to_pylist()}
+    assert found == {"gone": "FileNotFoundError", "red": "BadKey", "up": "UriNotAllowed", "web": "UriNotAllowed"}
 
 
 def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupted_one(

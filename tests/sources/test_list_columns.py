@@ -80,7 +80,7 @@ def test_an_extension_that_this_process_does_not_know_is_one_too():
     "name",
     [
         *sorted({*INDEX.names, *PLAN.names} - {"image_id", "uri", "size_bytes", "version"}),
-        *("part", "place", "URI", "Image_ID", "Shard", "", "a.b", "a\nb", "\x1b[2J", 'a"b', "x" * 101),
+        *("part", "place", "box_left", "URI", "Image_ID", "Shard", "", "a.b", "a\nb", "\x1b[2J", 'a"b', "x" * 101),
     ],
 )
 def test_a_name_that_is_taken_or_is_no_word_is_refused(name: str):

@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import AccessDeniedError, InputListError, SourceError, StoreUnavailableError
+from pipeline.errors import AccessDeniedError, ConfigError, InputListError, SourceError, StoreUnavailableError
 from pipeline.execution.comparison import Comparison
 from pipeline.sources.manifest import ManifestSource
+from pipeline.sources.opening import roots_of
 from pipeline.storage.folder import Folder
+from pipeline.storage.roots import Roots
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
 from tests.privileges import without_privileges
@@ -57,8 +59,25 @@ def test_the_description_is_what_makes_two_lists_the_same(tmp_path: Path, monkey
         "http_networks": [],
     }
     other = ManifestSource(str(path), roots=("s3://b/x",), http_networks=("10.1.0.0/16",))
-    assert (other.roots, other.http_networks) == (("s3://b/x",), ("10.1.0.0/16",))
-    assert other.description["roots"] == ["s3://b/x"]
+    assert other.roots == Roots(("s3://b/x",), ("10.1.0.0/16",))
+    assert (other.description["roots"], other.description["http_networks"]) == (["s3://b/x"], ["10.1.0.0/16"])
+    assert roots_of(other) == other.roots
+
+
+@pytest.mark.parametrize("given", [{"roots": ("ftp://x",)}, {"roots": ("/a/../b",)}, {"http_networks": ("10.1",)}])
+def test_a_root_that_is_none_is_refused_at_once(tmp_path: Path, given: dict[str, Any]):
+    with pytest.raises(ConfigError):
+        ManifestSource(str(hostile.parquet(tmp_path / "a.parquet", {"uri": ["a"]})), **given)
+
+
+def test_a_list_that_changes_while_it_is_read_is_told(tmp_path: Path):
+    text = "uri\n" + "x" * 100 + "\n"
+    (tmp_path / "a.csv").write_text(text * 600_000)  # more than is read ahead
+    batches = ManifestSource(str(tmp_path / "a.csv"), max_images=10**7).refs()
+    next(batches)
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputListError, match=r"a\.csv has changed while it was read .*; run the same command again"):
+        list(batches)
 
 
 def test_a_folder_of_lists_is_read_in_the_order_of_their_names(tmp_path: Path):
@@ -95,13 +114,13 @@ def test_a_place_without_a_list_is_a_source_error(tmp_path: Path, name: str):
 def test_a_list_without_permission_is_access_denied(tmp_path: Path):
     path = hostile.parquet(tmp_path / "a.parquet", {"uri": ["a"]})
     path.chmod(0o000)
-    with without_privileges(), pytest.raises(AccessDeniedError, match=r"no permission to read .*a\.parquet"):
+    with without_privileges(), pytest.raises(AccessDeniedError, match=r"no permission to (list|read) .*a\.parquet"):
         ManifestSource(str(path))
 
 
 def test_a_pipe_is_no_list_and_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "a.csv")
-    with pytest.raises(InputListError, match="is empty"):
+    with pytest.raises(SourceError, match="there is no file or folder"):
         ManifestSource(str(tmp_path / "a.csv"))
 
 
