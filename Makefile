@@ -2,7 +2,7 @@
 # make test    everything that checks the code
 # make bench   us and our peers, side by side on this machine (a quarter of an hour): make bench ARGS_BENCH="--only encoder"
 # make chaos   kills, storms and races by the hundred (half an hour): make chaos ARGS_CHAOS="--only zombies --seed 7"
-# make fuzz    a million spoiled images through the decoder (a quarter of an hour): make fuzz ARGS_FUZZ="--images 5000 --seed 7"
+# make fuzz    a million spoiled images through the decoder (twenty minutes): make fuzz ARGS_FUZZ="--images 5000 --seed 7"
 # make lock    the lock files with hashes, from constraints.txt
 # make audit   known vulnerabilities of what they pin; fails on any, and where their data cannot be reached
 PYTHON ?= $(shell command -v python3.11 || command -v python3)

@@ -15,12 +15,19 @@ def small_checkpoint(tmp_path):
     return tmp_path / "debug.pt"
 
 
+@pytest.fixture
+def bad_list(tmp_path):
+    """A list of images whose second row names none."""
+    (tmp_path / "list.csv").write_text('uri\na.jpg\n""\n')
+    return tmp_path / "list.csv"
+
+
 @pytest.mark.parametrize(
     ("overrides", "code", "said"),
     [
         (["source.uri={tmp}/nowhere", "model.checkpoint=random"], 64, "there is no folder {tmp}/nowhere"),
         (["source.uri={tmp}", "model.checkpoint=random"], 64, "no images in"),
-        (["source=manifest", "source.uri={checkpoint}.csv", "model.checkpoint=random"], 65, "row 2 has no uri"),
+        (["source=manifest", "source.uri={list}", "model.checkpoint=random"], 65, "row 2 has no uri"),
         (["source=sample"], 64, "model.checkpoint is not set"),
         (["source=sample", "model.checkpoint={tmp}/no.pt"], 64, "there is no checkpoint file {tmp}/no.pt"),
         (["source=sample", "model.checkpoint={checkpoint}"], 64, "debug.pt"),
@@ -33,8 +40,10 @@ def small_checkpoint(tmp_path):
         (["source=sample", "model.checkpoint=random", "preprocess.side_px=100"], 64, "100 x 100"),
     ],
 )
-def test_a_refused_command_says_why_in_one_line(start_locally, small_checkpoint, tmp_path, overrides, code, said):
-    fill = {"tmp": str(tmp_path), "checkpoint": str(small_checkpoint)}
+def test_a_refused_command_says_why_in_one_line(
+    start_locally, small_checkpoint, bad_list, tmp_path, overrides, code, said
+):
+    fill = {"tmp": str(tmp_path), "checkpoint": str(small_checkpoint), "list": str(bad_list)}
     sink = tmp_path / "features"
     done = start_locally(f"sink.uri={sink}", *(override.format(**fill) for override in overrides)).finish()
     assert done.code == code, str(done)
