@@ -17,6 +17,7 @@ import pipeline
 from pipeline.errors import PipelineError
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest
+from pipeline.featureset.schema import SHARD_FILE
 from pipeline.readers.row import FeatureRow
 from pipeline.storage.folder import Folder
 from tests.chaos.images import MAPS, contents, encode, is_poison, positions
@@ -194,7 +195,7 @@ class _Check:
             there = set(self._root.names(paths.shards(run)))
             self.verdict.orphans += len(there - {name.rpartition("/")[2] for name in files})
             named.update(files if run in sealed else {})
-        rows = {row["shard"]: row for row in shards.to_pylist()}
+        rows = {row["shard"]: row for row in shards.select(SHARD_FILE).to_pylist()}
         if rows.keys() != named.keys() or len(rows) != shards.num_rows:
             self._fail(f"the table of shards and the commits differ by {sorted(rows.keys() ^ named.keys())[:_SHOWN]}")
         for name, row in rows.items():
