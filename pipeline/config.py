@@ -238,6 +238,12 @@ def _with_places(config: J) -> J:
     tiles = config.preprocess
     if isinstance(tiles, TilesConfig) and tiles.overlap_px > tiles.tile_px // 2:
         raise ConfigError(f"preprocess.overlap_px={tiles.overlap_px} is more than half of tile_px={tiles.tile_px}")
+    is_parted = isinstance(tiles, TilesConfig) or (isinstance(tiles, WholeConfig) and tiles.frames == "all")
+    if is_parted and config.source.kind in ("parquet", "video"):
+        raise ConfigError(
+            f"source={config.source.kind} gives parts of files, which are not parted any further: leave out "
+            "preprocess=tiles and preprocess.frames=all"
+        )
     if not config.model.checkpoint:
         raise ConfigError(
             "model.checkpoint is not set: give the path or URI of a SAM 2 .pt or .safetensors file, "

@@ -14,6 +14,8 @@ EAT = b"POISON:eat"  # takes memory until there is none, to the last bytes
 EAT_IN_CPP = b"POISON:bad_alloc"  # C++ cannot have what it wants, and nobody catches that
 LEAK = b"POISON:leak"  # a good image, of which 100 MB stay behind
 NO_COLOURS = b"POISON:no-colours"  # gets through decoding, and then resizing fails: a fault that nobody has foreseen
+LIES = b"POISON:lies"  # has taken its decoder over, and has it answer what makes no sense
+GREEDY = b"POISON:greedy"  # so too, and has it ask for bytes of no file
 CHATTER = b"POISON:chatter"  # a good image, about which ten million characters are printed
 
 SHAPE = (6, 8)  # height and width of those that are good in the end
@@ -42,7 +44,7 @@ def plugin_folder(folder: Path) -> Path:
 
 
 _PLUGIN = """
-import ctypes, os, pathlib, sys
+import ctypes, os, pathlib, socket, sys
 
 from PIL import BmpImagePlugin, Image, ImageFile
 
@@ -70,6 +72,13 @@ def bad_alloc():
     new(ctypes.c_size_t(2**46))
 
 
+def say(packet):
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.exists(f"/proc/self/fd/{name}") and "socket" in os.readlink(f"/proc/self/fd/{name}"):
+            socket.socket(fileno=os.dup(int(name))).send(packet)
+    hang()
+
+
 def chatter():
     for _ in range(10_000):
         os.write(2, b"x" * 999 + b"\\n")
@@ -91,6 +100,8 @@ DEEDS = {
     "leak": lambda: kept.append(b"x" * 10**8),
     "no-colours": lambda: None,
     "chatter": chatter,
+    "lies": lambda: say(b'{"kind": "decoded", "height": {}, "seconds": 5}'),
+    "greedy": lambda: say(b'{"kind": "read", "start": -5, "end": 99999999999}'),
     "crash-once": lambda marker: once(marker, os.abort),
     "hang-once": lambda marker: once(marker, hang),
     "hang-once-then-exit": lambda marker: (once(marker, hang), os._exit(3)),

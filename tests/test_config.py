@@ -197,3 +197,11 @@ def test_a_place_that_records_name_holds_no_secret(field: str, uri: str):
     with pytest.raises(ConfigError, match=rf"^{field}.uri='.*\*\*\*.*': it holds a secret") as caught:
         job_config(values)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "video"])
+@pytest.mark.parametrize("preprocess", [{"kind": "tiles"}, {"kind": "whole", "frames": "all"}])
+def test_parts_of_files_are_not_parted_any_further(kind: str, preprocess: dict[str, Any]):
+    values = {**VALUES, "source": {"kind": kind, "uri": "/data"}, "preprocess": preprocess}
+    with pytest.raises(ConfigError, match=f"source={kind} gives parts of files, which are not parted any further"):
+        job_config(values)

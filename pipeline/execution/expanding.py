@@ -4,29 +4,18 @@ How many parts there are is in the header of each file, which decoder processes 
 told stays one ref, whose turn in the run brings up what is wrong with it.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError, ImageError
-from pipeline.execution.fetch import DecodeLimits
-from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
+from pipeline.errors import ImageError
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
-from pipeline.preprocessing.served_file import BLOCK_BYTES
 from pipeline.preprocessing.tiles import NO_BOX, tile_boxes
-from pipeline.sources.image_ref import REFS_AT_ONCE, Source
-from pipeline.storage.roots import Roots
+from pipeline.sources.image_ref import REFS_AT_ONCE, Ask, Source
 from pipeline.storage.spreading import in_threads
-from pipeline.storage.trouble import PATIENCE_S
-
-if TYPE_CHECKING:
-    from pipeline.preprocessing.isolation import IsolatedDecoder
 
 _MOST_DECODERS = 4  # each a process of 230 MB
 
@@ -76,24 +65,13 @@ class ExpandedSource:
     """The parts of another source's images, in its order; those of one image come one after the other.
 
     Args:
-        source: the other one.
+        source: the other one, whose images are files or ranges of them.
         parting: `Tiles` or `Frames`.
-        limits: of one look at an image.
-        patience_s: how long a store may be in trouble, in seconds.
-        roots: what may be read, if the list of images is not to be trusted.
+        ask: finds out how many parts there are, see `execution.probing`.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        parting: "Tiles | Frames",
-        *,
-        limits: DecodeLimits,
-        patience_s: float = PATIENCE_S,
-        roots: Roots | None = None,
-    ) -> None:
-        self._source, self._parting, self._limits = source, parting, limits
-        self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
+    def __init__(self, source: Source, parting: "Tiles | Frames", *, ask: Ask) -> None:
+        self._source, self._parting, self._ask = source, parting, ask
         own = [field for field in source.schema if field.name != PART.name]
         self.schema = pa.schema([*own, PART, *parting.fields])
 
@@ -112,51 +90,28 @@ class ExpandedSource:
 
         Raises:
             SourceError, AccessDeniedError, StoreUnavailableError: the source cannot be listed, or its images not read.
-            ConfigError: an image is of a kind that is not parted.
         """
-        with ExitStack() as open_decoders:
-            decoders: SimpleQueue[IsolatedDecoder] = SimpleQueue()
-            num_decoders, num_wanted = 0, min(_MOST_DECODERS, len(os.sched_getaffinity(0)))
-            for batch in self._source.refs():
-                for ref in (refs := batch.to_pylist()):
-                    _require_whole(ref)
-                while num_decoders < min(num_wanted, len(refs)):
-                    decoders.put(open_decoders.enter_context(closing(self._limits.decoder(side_px=1))))
-                    num_decoders += 1
-                yield from self._expanded(batch, refs, decoders)
+        for batch in self._source.refs():
+            rows, found = [], []
+            for number, parts in enumerate(in_threads(self._parts, batch.to_pylist())):
+                for part in parts:
+                    rows.append(number)
+                    found.append(part)
+                    if len(found) == REFS_AT_ONCE:
+                        yield self._batch(batch, rows, found)
+                        rows, found = [], []
+            if found:
+                yield self._batch(batch, rows, found)
 
-    def _expanded(
-        self, batch: pa.RecordBatch, refs: list[dict[str, Any]], decoders: "SimpleQueue[IsolatedDecoder]"
-    ) -> Iterator[pa.RecordBatch]:
-        rows, found = [], []
-        for number, parts in enumerate(in_threads(lambda ref: self._parts(ref, decoders), refs)):
-            for part in parts:
-                rows.append(number)
-                found.append(part)
-                if len(found) == REFS_AT_ONCE:
-                    yield self._batch(batch, rows, found)
-                    rows, found = [], []
-        if found:
-            yield self._batch(batch, rows, found)
-
-    def _parts(self, ref: dict[str, Any], decoders: "SimpleQueue[IsolatedDecoder]") -> Iterator[Found]:
+    def _parts(self, ref: dict[str, Any]) -> Iterator[Found]:
         whole = Part.of(ref.get(PART.name))
         if whole.damage is not None:  # stands for images that are not known
             return iter([("", whole, (None,) * len(self._parting.fields))])
-        return self._parting.parts(whole, self._probed(ref, decoders))
-
-    def _probed(self, ref: dict[str, Any], decoders: "SimpleQueue[IsolatedDecoder]") -> Any:
-        columns = {name: ref[name] for name in ("image_id", "uri", "size_bytes", "version")}
         try:
-            image = self._bytes.to_probe(Listed(**columns, part=ref.get(PART.name)))
-            begun = image if isinstance(image, bytes) else _Begun(image)
-            decoder = decoders.get()
-            try:
-                return decoder.probe(begun, self._parting.probe)
-            finally:
-                decoders.put(decoder)
-        except ImageError:
-            return None
+            found = self._ask(ref, self._parting.probe)
+        except ImageError:  # its turn in the run brings up why
+            found = None
+        return self._parting.parts(whole, found)
 
     def _batch(self, batch: pa.RecordBatch, rows: list[int], found: list[Found]) -> pa.RecordBatch:
         taken = batch.take(pa.array(rows, pa.int64()))
@@ -168,25 +123,3 @@ class ExpandedSource:
             pa.array(made[field.name], field.type) if field.name in made else taken[field.name] for field in self.schema
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-
-def _require_whole(ref: dict[str, Any]) -> None:
-    part = Part.of(ref.get(PART.name))
-    if part.damage is None and part != Part(bytes_at=part.bytes_at):
-        raise ConfigError(
-            f"{ref['image_id']} is {part.text} of {ref['uri']}, which is not parted any further: leave out "
-            "preprocess=tiles and preprocess.frames=all"
-        )
-
-
-class _Begun:
-    """An image whose first block is here, so that decoders need not wait for it, nor hear that it cannot be had."""
-
-    def __init__(self, ranges: Ranges) -> None:
-        self._ranges = ranges
-        self.key, self.size_bytes = ranges.key, ranges.size_bytes
-        self._head = ranges.read(0, min(BLOCK_BYTES, ranges.size_bytes))
-
-    def read(self, start: int, end: int) -> bytes:
-        """The bytes from one offset to before another."""
-        return self._head[start:end] if end <= len(self._head) else self._ranges.read(start, end)

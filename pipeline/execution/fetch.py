@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipeline.errors import ImageError
 from pipeline.execution.blocks import DecodedImage, DecodedUnit
-from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
+from pipeline.execution.image_bytes import ImageBytes, Ranges, require_place
+from pipeline.execution.listed import Listed
 from pipeline.featureset import catalog
-from pipeline.featureset.part import Part
 from pipeline.featureset.records import QuarantineRow
 from pipeline.observability.accounting import Made
 from pipeline.observability.timing import Stopwatch
@@ -81,6 +81,7 @@ class FetchAndDecode:
         fetched_at = time.time()
         slots = decoder.slots(len(listed))
         images: list[DecodedImage] = []
+        errors: list[ImageError] = []
         quarantine = []
         unreadable: dict[str, ImageError] = {}
         for image, data in zip(listed, fetched, strict=True):
@@ -91,10 +92,13 @@ class FetchAndDecode:
             try:
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
             except ImageError as error:
+                errors.append(error)
                 quarantine.append(QuarantineRow.of(image.image_id, redacted(image.uri), error))
-                # Each file that cannot be read costs a decoder, which was waiting for it; not each tile or frame of it.
-                if isinstance(source, Ranges) and error.stage == "fetch" and Part.of(image.part).row is None:
-                    unreadable[source.key] = error
+                # Each file that cannot be read costs a decoder, which was waiting for it; not each part of it.
+                if isinstance(source, Ranges) and source.failure is not None:
+                    unreadable[source.key] = source.failure
+        if errors and not images and all(error.stage == "fetch" for error in errors):
+            require_place(listed, errors)
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
         made = Made(began, fetched_at, time.time())
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()

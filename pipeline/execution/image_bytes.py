@@ -10,11 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import AccessDeniedError, ImageError, StoreUnavailableError, UriError
+from pipeline.execution.listed import Listed, Span
 from pipeline.featureset.part import Part
-from pipeline.featureset.schema import PART
 from pipeline.observability.timing import Stopwatch
 from pipeline.sources.image_ref import store_version
 from pipeline.storage.addresses import HostNotFoundError
@@ -34,53 +33,6 @@ from pipeline.storage.uri import shown
 _TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
 # How long one host on the web may be in trouble: a unit may name as many hosts as it has images.
 _WEB_PATIENCE_S = 10.0
-
-Span = tuple[int, int | None]
-
-
-@dataclass(frozen=True)
-class Listed:
-    """An image as the plan has it."""
-
-    image_id: str
-    uri: str
-    size_bytes: int
-    version: str
-    part: str | None = None
-
-    @classmethod
-    def of_unit(cls, row: dict[str, Any]) -> list["Listed"]:
-        """The images of a row of the plan."""
-        parts = row.get(PART.name) or [None] * len(row["image_id"])
-        columns = [row[name] for name in ("image_id", "uri", "size_bytes", "version")]
-        return [cls(*each) for each in zip(*columns, parts, strict=True)]
-
-    @property
-    def is_windowed(self) -> bool:
-        """Whether it is a small part of what its bytes show, to be read where it is wanted."""
-        part = Part.of(self.part)
-        is_windowed = part.box is not None or part.video_frame is not None
-        return part.row is not None or (is_windowed and self.has_size)
-
-    @property
-    def has_size(self) -> bool:
-        """Whether it is known how many bytes it has; if not, it is read as a whole."""
-        return self.size_bytes > 0 or Part.of(self.part).bytes_at is not None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a file."""
-        return "://" not in self.uri
-
-    @property
-    def is_on_the_web(self) -> bool:
-        """Whether it is asked for by HTTP."""
-        return self.uri.lower().startswith(("http://", "https://"))
-
-    @property
-    def span(self) -> Span:
-        """Which bytes of the file are its own: the first, and the one after the last; None for the end of the file."""
-        return Part.of(self.part).bytes_at or (0, None)
 
 
 @dataclass(frozen=True)
@@ -104,24 +56,26 @@ class ImageBytes:
             StoreUnavailableError, AccessDeniedError: it is not the images' fault.
         """
         until = time.monotonic() + self.patience_s
+        fetched: list[bytes | ImageError] = []
         with watch.step("fetch"):
-            fetched = [self._ahead(image, until) for image in listed]
-            came = next((image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes)), None)
-            if came is None:
-                _require_place(listed, [data for data in fetched if isinstance(data, ImageError)])
-                return fetched
-            return self._blamed(listed, fetched, came)
+            for place, image in enumerate(listed):
+                is_same = place > 0 and _what(image) == _what(listed[place - 1])
+                # Pages of one file are neighbours.
+                fetched.append(fetched[-1] if is_same and not image.is_windowed else self._ahead(image, until))
+            return self._blamed(listed, fetched)
 
-    def to_probe(self, image: Listed) -> "Ranges | bytes":
+    def to_probe(self, image: Listed, *, is_read_whole: bool) -> "Ranges | bytes":
         """What a decoder is given to look at an image: ranges of its bytes, or all where their number is not known.
 
         Raises:
-            ImageError: it cannot be had.
+            ImageError: it cannot be had, or is too large to be read whole.
             StoreUnavailableError, AccessDeniedError: that is not the image's fault.
         """
-        if image.has_size:
-            return Ranges(image, self, Stopwatch())
-        return _required(image, self.one(image, time.monotonic() + self.patience_s))
+        if not image.has_size:
+            return _required(self.one(image, time.monotonic() + self.patience_s))
+        if is_read_whole and self.max_bytes is not None and image.size_bytes > self.max_bytes:
+            raise _without(image, too_large(image.uri, image.size_bytes, self.max_bytes))
+        return Ranges(image, self, Stopwatch())
 
     def _ahead(self, image: Listed, until: float) -> bytes | ImageError:
         """The bytes of an image before it is decoded; none of a windowed one."""
@@ -168,20 +122,25 @@ class ImageBytes:
             patience_s,
         )
 
-    def _blamed(
-        self, listed: Sequence[Listed], fetched: list[bytes | ImageError], came: Listed
-    ) -> list[bytes | ImageError]:
-        """Asks once more for what was in trouble, and blames an image only if the store still gives another.
+    def _blamed(self, listed: Sequence[Listed], fetched: list[bytes | ImageError]) -> list[bytes | ImageError]:
+        """Asks once more for what was in trouble, and blames an image only if its own store still gives another.
 
         Raises:
             StoreUnavailableError: it does not, so it is not the images' fault.
         """
+        came = {
+            image.store: image for image, data in zip(listed, fetched, strict=True) if isinstance(data, bytes) and data
+        }
         num_troubled = sum(_is_trouble(data) for data in fetched)
         for place, data in enumerate(fetched):
-            if _is_trouble(data):
-                fetched[place] = self.one(listed[place], time.monotonic() + self.patience_s / num_troubled)
-                if _is_trouble(fetched[place]):
-                    self._read(came, came.span, 0)
+            if not _is_trouble(data):
+                continue
+            witness = came.get(listed[place].store)
+            if witness is None:
+                raise StoreUnavailableError(str(data))
+            fetched[place] = self.one(listed[place], time.monotonic() + self.patience_s / num_troubled)
+            if _is_trouble(fetched[place]) and _is_trouble(again := self.one(witness, time.monotonic())):
+                raise StoreUnavailableError(str(again))
         return fetched
 
 
@@ -192,10 +151,14 @@ class Ranges:
         image: the image.
         reader: reads them.
         watch: is told how long that takes, as `fetch`.
+
+    Attributes:
+        failure: why some of them could not be had, once that was so.
     """
 
     def __init__(self, image: Listed, reader: ImageBytes, watch: Stopwatch) -> None:
         self._image, self._reader, self._watch = image, reader, watch
+        self.failure: ImageError | None = None
         self._first, end = Part.of(image.part).bytes_at or (0, image.size_bytes)
         self.size_bytes = end - self._first
         self.key = f"{image.version} {self._first} {image.uri}"
@@ -210,16 +173,21 @@ class Ranges:
         span = (self._first + start, self._first + end)
         with self._watch.step("fetch"):
             data = self._reader.one(self._image, time.monotonic() + self._reader.patience_s, span)
-        return _required(self._image, data)
+        if isinstance(data, ImageError) and not _is_trouble(data):
+            self.failure = data
+        return _required(data)
 
 
-def _required(image: Listed, data: bytes | ImageError) -> bytes:
+def _what(image: Listed) -> tuple[str, str, Span]:
+    return image.uri, image.version, image.span
+
+
+def _required(data: bytes | ImageError) -> bytes:
     """The bytes of an image; raises what is in their place, or that it is not the image's fault."""
     if isinstance(data, bytes):
         return data
     if _is_trouble(data):
         raise StoreUnavailableError(str(data))
-    _require_folder(image, data)
     raise data
 
 
@@ -240,15 +208,12 @@ def _class_of(error: OSError, image: Listed) -> str:
     return "permanent" if image.is_local or image.is_on_the_web else "transient"
 
 
-def _require_place(listed: Sequence[Listed], errors: Sequence[ImageError]) -> None:
+def require_place(listed: Sequence[Listed], errors: Sequence[ImageError]) -> None:
     """Of a unit of which no image came, blames the images only if the place they are in is all right.
 
     Raises:
         StoreUnavailableError, AccessDeniedError: it is not.
     """
-    trouble = next((error for error in errors if _is_trouble(error)), None)
-    if trouble is not None:
-        raise StoreUnavailableError(str(trouble))
     if all(error.error_type == "PermissionError" and error.error_class == "transient" for error in errors):
         first = shown(listed[0].uri)
         raise AccessDeniedError(f"none of {len(listed)} images can be read, the first is {first}: {errors[0]}")

@@ -52,6 +52,7 @@ class Task:
     choice: FeatureChoice
     maps: tuple[MapSpec, ...]
     roots: Roots | None = None
+    probers: tuple[Prober, ...] = ()
 
     @classmethod
     def of(cls, config: JobConfig) -> Self:
@@ -70,15 +71,14 @@ class Task:
         encoder = load_encoder_config(config.model.config or config.model.name, config.model.overrides)
         side_px = config.preprocess.side_px or encoder.side_px
         parting = _parting(config.preprocess, side_px)
-        source = (
-            ExpandedSource(listed, parting, limits=limits, patience_s=patience_s, roots=roots) if parting else listed
-        )
+        within = Prober(limits=limits, patience_s=patience_s, roots=roots)
+        source = ExpandedSource(listed, parting, ask=within.ask) if parting else listed
         choice = _choice(config.features)
         maps = map_specs(encoder.tree, side_px, choice)
         weights = resolve_weights(config.model.checkpoint, encoder.name)
         if weights.kind != "random":
             check_checkpoint(encoder.tree, local_copy(weights), for_decoder=choice.for_decoder)
-        return cls(root, source, encoder, weights, side_px, choice, maps, roots)
+        return cls(root, source, encoder, weights, side_px, choice, maps, roots, (prober, within))
 
     def settings(self, config: JobConfig, device: str) -> dict[str, Any]:
         """Everything that can change a number; what `auto` meant when the set was made stays what it means."""
@@ -139,6 +139,8 @@ class Task:
             retry_quarantined=retry_quarantined,
             advice=UNIQUE_IDS.get(source.description["kind"], ""),
         ) as compared:
+            for prober in self.probers:  # everything is listed
+                prober.close()
             return self._begin(number, compared, settings=settings, size=size)
 
     def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:
@@ -148,10 +150,7 @@ class Task:
         first = next(plan, None)
         removed = compared.removed()
         if first is None and not catalog.sealed_runs(self.root):
-            raise SourceError(
-                f"no images in {self.source.description.get('uri')}: {self.source.num_ignored} files were passed over "
-                "because of their names; source.suffixes=null takes every file"
-            )
+            raise SourceError(f"no images in {self.source.description.get('uri')}{self._passed_over()}")
         if first is None and removed.equals(self._known_removed()):
             return None
         self.root.require_writable()
@@ -166,6 +165,13 @@ class Task:
             images_per_unit=size,
             listing=Listing(compared.digest, gone),
         )
+
+    def _passed_over(self) -> str:
+        """What may be why there are no images."""
+        if not self.source.num_ignored:
+            return ""
+        advice = "; source.suffixes=null takes every file" if "suffixes" in self.source.description else ""
+        return f": {self.source.num_ignored} files were passed over because of their names{advice}"
 
     def _known_removed(self) -> pa.Table:
         """The ids that the last sealed run found to be gone from the source."""

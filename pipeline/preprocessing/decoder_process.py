@@ -8,6 +8,8 @@ import os
 import subprocess
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,7 +112,9 @@ class DecoderProcess:
         """
         handle, offset_bytes = place
         request = {"part": part, "offset_bytes": offset_bytes}
-        return Decoded(**self._ask(request, (encoded, handle), timeout_s=timeout_s, reader=reader))
+        answer = self._ask(request, (encoded, handle), timeout_s=timeout_s, reader=reader)
+        with self._believing():
+            return _decoded(**answer)
 
     def probe(self, kind: str, handles: tuple[int, int], *, timeout_s: float, reader: RangeReader | None = None) -> Any:
         """What the process finds out about an image without decoding it: plain values, see `decoder_requests.probe`.
@@ -125,7 +129,18 @@ class DecoderProcess:
             NotBegunError, DecoderLostError, ImageError, RuntimeError, PipelineError: as `decode`.
         """
         answer = self._ask({"probe": kind}, handles, timeout_s=timeout_s, reader=reader)
-        return json.loads(os.pread(handles[1], answer["size_bytes"], 0))
+        with self._believing():
+            return json.loads(os.pread(handles[1], min(answer["size_bytes"], os.fstat(handles[1]).st_size), 0))
+
+    @contextmanager
+    def _believing(self) -> Iterator[None]:
+        """A process that an image has taken over may say anything; what makes no sense is the image's fault."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            self.close()
+            what = f"its decoder gave an answer that makes no sense ({type(error).__name__})"
+            raise DecoderLostError(what, error_type="DecoderCrashed") from None
 
     def _ask(
         self, request: dict[str, Any], handles: tuple[int, int], *, timeout_s: float, reader: RangeReader | None
@@ -172,11 +187,15 @@ class DecoderProcess:
         try:
             while True:
                 began = time.monotonic()
-                message = self._channel.receive(rest_s)
-                if message["kind"] != "read" or reader is None:
-                    return message
+                with self._believing():
+                    message = self._channel.receive(rest_s)
+                    if message["kind"] != "read" or reader is None:
+                        return message
+                    start, end = _span(message, reader.size_bytes)
                 rest_s -= time.monotonic() - began  # that the store takes its time is not the image's fault
-                self._serve(message, reader, encoded)
+                data = reader.read(start, end)
+                os.pwrite(encoded, data, 0)
+                self._channel.send({"size_bytes": len(data)})
         except TimeoutError:
             what = f"it was not decoded within {timeout_s:g} s"
             raise DecoderLostError(what, error_type="DecodeTimeout") from None
@@ -188,22 +207,16 @@ class DecoderProcess:
             said = f", last saying {last_line!r}" if last_line else ""
             raise DecoderLostError(f"its decoder {how}{said}", error_type="DecoderCrashed") from None
 
-    def _serve(self, message: dict[str, Any], reader: RangeReader, encoded: int) -> None:
-        start, end = int(message["start"]), int(message["end"])
-        if not 0 <= start <= end <= min(reader.size_bytes, start + BLOCK_BYTES):
-            raise RuntimeError(f"a fault of the decoder process: it asked for bytes {start} to {end}")
-        data = reader.read(start, end)
-        os.pwrite(encoded, data, 0)
-        self._channel.send({"size_bytes": len(data)})
-
     def _result(self, answer: dict[str, Any]) -> dict[str, Any]:
         kind = answer.pop("kind")
         if kind == "refused":
-            raise ImageError(answer.pop("message"), **answer)
+            with self._believing():
+                refusal = ImageError(answer.pop("message"), **answer)
+            raise refusal
         if kind == "out of memory":
-            raise self._out_of_memory(answer["message"])
+            raise self._out_of_memory(str(answer.get("message")))
         if kind == "failed":
-            raise RuntimeError(f"a fault of the decoder process, not of the image:\n{answer['message']}")
+            raise RuntimeError(f"a fault of the decoder process, not of the image:\n{answer.get('message')}")
         return answer
 
     def _out_of_memory(self, how: str) -> DecoderLostError:
@@ -213,6 +226,18 @@ class DecoderProcess:
 
     def _how_it_ended(self) -> str:
         return child_process.how_it_ended(self._popen)
+
+
+def _span(message: dict[str, Any], size_bytes: int) -> tuple[int, int]:
+    """The range of bytes that the process asks for."""
+    start, end = int(message["start"]), int(message["end"])
+    if not 0 <= start <= end <= min(size_bytes, start + BLOCK_BYTES):
+        raise ValueError(f"it asked for bytes {start} to {end}")
+    return start, end
+
+
+def _decoded(height: int, width: int, seconds: dict[str, float]) -> Decoded:
+    return Decoded(int(height), int(width), {str(step): float(value) for step, value in seconds.items()})
 
 
 def _finish(popen: subprocess.Popen[bytes], channel: Channel) -> None:

@@ -72,7 +72,8 @@ class Forger:
 
     def copy_commit(self, unit: int, to: int) -> None:
         """A commit of a unit more."""
-        assert self._root.create(paths.commit(RUN, to), self.commit(unit).to_bytes())
+        more = self.commit(unit).model_copy(update={"unit": to})
+        assert self._root.create(paths.commit(RUN, to), more.to_bytes())
 
     def replace(self, name: str, record: Record) -> None:
         """Puts another record in the place of one."""

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 import pipeline
-from pipeline.errors import ConfigError, StoreUnavailableError
+from pipeline.errors import StoreUnavailableError
 from pipeline.execution.blocks import DecodedUnit
 from pipeline.execution.expanding import ExpandedSource, Frames, Tiles
 from pipeline.execution.fetch import DecodeLimits, FetchAndDecode
 from pipeline.execution.plan import cut_units
+from pipeline.execution.probing import Prober
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART, TILES
 from pipeline.preprocessing.decode import decode
@@ -41,8 +42,9 @@ class Listed:
         yield self._batch
 
 
-def expanded(source, parting: Tiles | Frames, patience_s: float = 1.0) -> ExpandedSource:
-    return ExpandedSource(source, parting, limits=DecodeLimits(), patience_s=patience_s)
+def expanded(source, parting: Tiles | Frames, patience_s: float = 1.0, roots: Roots | None = None) -> ExpandedSource:
+    prober = Prober(limits=DecodeLimits(), patience_s=patience_s, roots=roots)
+    return ExpandedSource(source, parting, ask=prober.ask)
 
 
 def table(source: ExpandedSource) -> pa.Table:
@@ -150,16 +152,9 @@ def test_what_stands_for_images_that_are_not_known_passes_and_files_of_unknown_s
     assert [(row.image_id, row.error_type) for row in unit.quarantine] == [("lost", "DamagedShard")]
 
 
-@pytest.mark.parametrize("part", [Part(page=1), Part(row=0, column="image"), Part(video_frame=3)])
-def test_a_part_is_not_parted_any_further(part: Part):
-    batch = refs_batch([("r", "/nowhere", 5, "")]).append_column(PART, pa.array([part.text]))
-    with pytest.raises(ConfigError, match="is not parted any further"):
-        table(expanded(Listed(batch), TILED))
-
-
 def test_an_image_below_no_root_of_a_list_is_not_looked_at_and_stays_one(folder: Path, tmp_path: Path):
     roots = Roots((str(tmp_path / "elsewhere"),))
-    source = ExpandedSource(DirectorySource(str(folder)), Frames(), limits=DecodeLimits(), patience_s=1.0, roots=roots)
+    source = expanded(DirectorySource(str(folder)), Frames(), roots=roots)
     assert table(source)["image_id"].to_pylist() == ["a.png", "b.jpg", "c.gif"]
 
 
@@ -184,3 +179,13 @@ def test_an_object_that_is_gone_is_one_row_which_is_never_read_whole(
     assert [(row.image_id, row.stage, row.error_type) for row in unit.quarantine] == [
         ("a.jpg", "fetch", "FileNotFoundError")
     ]
+
+
+def test_a_row_of_a_list_in_a_folder_that_is_not_there_is_one_row_and_keeps_nobody(folder: Path, tmp_path: Path):
+    """As it is without tiles: a folder that is not mounted has none of a unit's images, this one has others."""
+    batch = refs_batch([("gone", f"{tmp_path}/nowhere/c.tif", 5, ""), ("b", str(folder / "b.jpg"), 71_000, "")])
+    size_bytes = (folder / "b.jpg").stat().st_size
+    batch = batch.set_column(2, REFS.field("size_bytes"), pa.array([5, size_bytes]))
+    unit = unit_of(table(expanded(Listed(batch), TILED)), tmp_path)
+    assert [(row.image_id, row.error_type) for row in unit.quarantine] == [("gone", "FileNotFoundError")]
+    assert len(unit.images) == 6

@@ -5,20 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ImageError, StoreUnavailableError
-from pipeline.execution.image_bytes import ImageBytes, Listed, Ranges
+from pipeline.execution.image_bytes import ImageBytes, Ranges, require_place
+from pipeline.execution.listed import Listed
 from pipeline.observability.timing import Stopwatch
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
-
-ROW = {"image_id": ["a", "b"], "uri": ["/x/a", "s3://b/k"], "size_bytes": [10, 20], "version": ["1", ""]}
-
-
-def test_a_unit_of_the_plan_has_parts_where_its_source_had():
-    assert Listed.of_unit(ROW) == [Listed("a", "/x/a", 10, "1"), Listed("b", "s3://b/k", 20, "")]
-    first, second = Listed.of_unit({**ROW, "part": ["bytes=3-7", "box=0,0,5,5"]})
-    assert (first.span, first.is_windowed, first.is_local) == ((3, 7), False, True)
-    assert (second.span, second.is_windowed, second.is_local) == ((0, None), True, False)
-    assert Listed("c", "HTTPS://host/x", 0, "").is_on_the_web
 
 
 def ranges(image: Listed) -> Ranges:
@@ -34,13 +25,68 @@ def test_a_decoder_reads_within_the_image(tmp_path: Path):
     assert whole.key != member.key
 
 
-def test_a_file_that_is_gone_is_at_fault_unless_its_whole_folder_is(tmp_path: Path):
+def test_a_file_that_is_gone_is_at_fault_and_the_decoder_is_asked_no_more(tmp_path: Path):
     (tmp_path / "other").touch()
+    reader = ranges(Listed("x", str(tmp_path / "x"), 10, "", "box=0,0,1,1"))
     with pytest.raises(ImageError, match="No such file") as caught:
-        ranges(Listed("x", str(tmp_path / "x"), 10, "", "box=0,0,1,1")).read(0, 5)
+        reader.read(0, 5)
     assert (caught.value.stage, caught.value.error_class) == ("fetch", "permanent")
-    with pytest.raises(StoreUnavailableError, match="mount the source on every node"):
-        ranges(Listed("x", str(tmp_path / "nowhere" / "x"), 10, "", "box=0,0,1,1")).read(0, 5)
+    assert reader.failure is caught.value
+
+
+def test_of_a_unit_of_which_no_image_came_the_place_is_looked_at(tmp_path: Path):
+    gone = ImageError("No such file", stage="fetch", error_type="FileNotFoundError")
+    (tmp_path / "other").touch()
+    require_place([Listed("x", str(tmp_path / "x"), 10, "")], [gone])
+    for uri in (f"{tmp_path}/nowhere/x", f"file://{tmp_path}/nowhere/x"):
+        with pytest.raises(StoreUnavailableError, match="mount the source on every node"):
+            require_place([Listed("x", uri, 10, "")], [gone])
+
+
+def fetched(listed: list[Listed], **options) -> list[bytes | ImageError]:
+    return ImageBytes(**{"patience_s": 0.1, **options}).of_unit(listed, Stopwatch())
+
+
+def test_an_image_of_another_store_is_no_witness(store: ProxiedBucket, tmp_path: Path):
+    """Else a store that is away would cost image after image of a list that names two."""
+    (tmp_path / "a").write_bytes(b"a")
+    for key in ("x", "y"):
+        store.put(key, b"0123456789")
+    near, far = Listed("a", str(tmp_path / "a"), 1, ""), Listed("x", f"s3://{store.bucket}/x", 10, "")
+    store.proxy.install(Answer(503, key="x"))
+    with pytest.raises(StoreUnavailableError):
+        fetched([near, far])
+    first, second, third = fetched([near, far, Listed("y", f"s3://{store.bucket}/y", 10, "")])
+    assert (first, third) == (b"a", b"0123456789")
+    assert isinstance(second, ImageError)
+    assert second.error_type == "StoreUnavailable"
+
+
+@pytest.mark.parametrize("part", ["bytes=5-5", "box=0,0,1,1"])
+def test_an_image_that_was_not_read_is_no_witness_either(store: ProxiedBucket, part: str):
+    store.put("x", b"0123456789")
+    store.put("y", b"0123456789")
+    store.proxy.install(Answer(503, key="x"))
+    unread = Listed("y", f"s3://{store.bucket}/y", 10, "", part)
+    with pytest.raises(StoreUnavailableError):
+        fetched([unread, Listed("x", f"s3://{store.bucket}/x", 10, "")])
+
+
+def test_pages_of_a_file_share_its_bytes(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"0123456789")
+    pages = [Listed(f"{page}", str(tmp_path / "x"), 10, "", f"page={page}") for page in range(3)]
+    first, *others = fetched(pages)
+    assert first == b"0123456789"
+    assert all(each is first for each in others)
+
+
+def test_a_file_that_is_too_large_to_be_read_whole_is_not_begun(tmp_path: Path):
+    (tmp_path / "x").write_bytes(bytes(100))
+    image, reader = Listed("x", str(tmp_path / "x"), 100, ""), ImageBytes(0.1, max_bytes=50)
+    with pytest.raises(ImageError, match=r"raise execution\.decode_max_mib") as caught:
+        reader.to_probe(image, is_read_whole=True)
+    assert caught.value.error_type == "FileTooLarge"
+    assert isinstance(reader.to_probe(image, is_read_whole=False), Ranges)
 
 
 def test_a_store_in_trouble_is_not_the_images_fault_however_its_bytes_are_read(store: ProxiedBucket):

@@ -114,10 +114,12 @@ def test_refusing_takes_no_time_worth_speaking_of(decoder: IsolatedDecoder, enco
     [
         (poison.ABORT, "DecoderCrashed", "died of SIGABRT"),
         (poison.SEGV, "DecoderCrashed", "died of SIGSEGV"),
+        (poison.LIES, "DecoderCrashed", "an answer that makes no sense"),
+        (poison.GREEDY, "DecoderCrashed", "an answer that makes no sense"),
         (poison.EAT, "DecodeMemory", f"{MEMORY_BYTES} bytes (0.2 GiB)"),
         (poison.EAT_IN_CPP, "DecodeMemory", f"{MEMORY_BYTES} bytes (0.2 GiB)"),
     ],
-    ids=["abort", "segv", "eat", "bad_alloc"],
+    ids=["abort", "segv", "lies", "greedy", "eat", "bad_alloc"],
 )
 def test_poison_is_refused_by_its_kind_and_its_neighbours_are_unharmed(
     decoder: IsolatedDecoder, encode: Encode, data: bytes, error_type: str, says: str
