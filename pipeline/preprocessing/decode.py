@@ -8,21 +8,10 @@ from PIL import ExifTags, Image
 
 from pipeline.preprocessing.colour import rgb
 from pipeline.preprocessing.formats import File, open_image
-from pipeline.preprocessing.frames import num_frames, show_frame
+from pipeline.preprocessing.frames import show_frame
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.refusal import refused, refusing
-
-__all__ = ["PixelRules", "decode", "num_frames", "rgb_pixels"]
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from pipeline.preprocessing.turning import upright
 
 
 def decode(data: bytes | File, *, frame: int = 0, rules: PixelRules = USUAL) -> np.ndarray:
@@ -51,13 +40,8 @@ def rgb_pixels(image: Image.Image, rules: PixelRules = USUAL) -> np.ndarray:
     if image.format == "EPS":  # Pillow would hand it to Ghostscript, which runs what it finds
         raise refused("FormatNotAllowed", "a PostScript program, not an image")
     with refusing():
-        pixels_HWC = np.asarray(_upright(image, rgb(image, rules.background)))
+        stored_HWC = np.asarray(rgb(image, rules.background))  # first, for EXIF may stand behind the pixels
+        pixels_HWC = np.ascontiguousarray(upright(stored_HWC, image.getexif().get(ExifTags.Base.Orientation, 1)))
         if 0 in pixels_HWC.shape:
             raise refused("NoPixels", f"it is {pixels_HWC.shape[1]} x {pixels_HWC.shape[0]} pixels")
         return pixels_HWC
-
-
-def _upright(image: Image.Image, shown: Image.Image) -> Image.Image:
-    """Like ImageOps.exif_transpose, which also rewrites all EXIF and so fails on fields that nobody needs here."""
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return shown if turn is None else shown.transpose(turn)

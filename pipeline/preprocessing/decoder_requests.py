@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.featureset.part import Part
-from pipeline.preprocessing.decode import decode, num_frames
+from pipeline.preprocessing.decode import decode
+from pipeline.preprocessing.frames import num_frames
 from pipeline.preprocessing.parquet_rows import PARQUET, answer, image_bytes
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import ServedFile, served_bytes
@@ -75,7 +76,8 @@ def probe(source: Source, kind: str, rules: PixelRules) -> Any:
     Args:
         source: the image.
         kind: `size` (a mapping of height and width in pixels of the upright image, and orientation, by EXIF, of the
-            stored one; read from the header) or `frames` (how many there are).
+            stored one; read from the header), `frames` (how many there are), `video` (see `video.frame_times`), or
+            `parquet` and a question in JSON (see `parquet_rows.answer`).
         rules: what the run chose of how pixels are made.
 
     Raises:

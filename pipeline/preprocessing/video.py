@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import ImageError
+from pipeline.preprocessing.refusal import refused
 from pipeline.preprocessing.served_file import ServedFile
 
 if TYPE_CHECKING:
@@ -109,11 +110,6 @@ def frame_times(source: bytes | ServedFile) -> dict[str, Any]:
         assert base is not None, "FFmpeg gives every stream one"
     video.container.close()
     return {"pts": sorted(times), "time_base": [base.numerator, base.denominator], "num_missing": num_missing}
-
-
-def refused(error_type: str, message: str) -> ImageError:
-    """The error that becomes a quarantine row."""
-    return ImageError(message, stage="decode", error_type=error_type)
 
 
 def require_memory(error: Exception) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline.errors import ImageError
 from pipeline.featureset.part import Part
+from pipeline.preprocessing.refusal import refused
 from pipeline.preprocessing.served_file import ServedFile
-from pipeline.preprocessing.video import OpenVideo, frame_times, refused, refusing, require_memory
+from pipeline.preprocessing.video import OpenVideo, frame_times, refusing, require_memory
 from pipeline.preprocessing.video_pixels import rgb_of_frame
 
 if TYPE_CHECKING:
