@@ -53,11 +53,6 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else "".join(each if each.isprintable() else _spelled(each) for each in text)
 
 
-def bare_uri(uri: str) -> str:
-    """A URI without what may be secret in it: user, password and query; a path is itself."""
-    return re.sub(r"://[^/@]*@", "://", uri).partition("?")[0] if "://" in uri else uri
-
-
 def _secrets_here() -> list[str]:
     """Values of this process's environment that are secrets by their names, the longest first; paths are none."""
     names = (name for name in os.environ if _NAME_OF_SECRET.search(name) and not _NAME_OF_PATH.search(name))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.redaction import bare_uri, escaped, redacted, shown
+from pipeline.redaction import escaped, redacted, shown
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,3 @@ def test_what_does_not_print_is_spelled():
         'a\\n{"level":"ERROR"}\\r\\x1b[2J\\u202e\\u2028\\x00\\udc80é'
     )
     assert shown(shown("a\nb?token=x")) == shown("a\nb?token=x")
-
-
-def test_a_bare_uri_has_neither_user_nor_query_and_a_path_is_itself():
-    assert bare_uri("https://user:hunter2@h/x.pt?sig=a") == "https://h/x.pt"
-    assert bare_uri("/data/a?b@c.pt") == "/data/a?b@c.pt"
