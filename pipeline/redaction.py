@@ -30,6 +30,7 @@ _FORMS = (
 _NAME_OF_SECRET = re.compile(
     r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|ACCOUNT_KEY|API_KEY|_SAS|CONNECTION_STRING"
 )
+_NAME_OF_PATH = re.compile(r"_(FILE|PATH|DIR|DIRECTORY)$|^GOOGLE_APPLICATION_CREDENTIALS$")
 _LEAST_LENGTH = 8
 
 
@@ -52,15 +53,11 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else "".join(each if each.isprintable() else _spelled(each) for each in text)
 
 
-def bare_uri(uri: str) -> str:
-    """A URI without what may be secret in it: user, password and query; a path is itself."""
-    return re.sub(r"://[^/@]*@", "://", uri).partition("?")[0] if "://" in uri else uri
-
-
 def _secrets_here() -> list[str]:
     """Values of this process's environment that are secrets by their names, the longest first; paths are none."""
-    found = (value for name, value in os.environ.items() if _NAME_OF_SECRET.search(name))
-    return sorted((value for value in found if len(value) >= _LEAST_LENGTH and value[0] != "/"), key=len, reverse=True)
+    names = (name for name in os.environ if _NAME_OF_SECRET.search(name) and not _NAME_OF_PATH.search(name))
+    found = (os.environ.get(name, "") for name in names)
+    return sorted((value for value in found if len(value) >= _LEAST_LENGTH), key=len, reverse=True)
 
 
 def _spelled(character: str) -> str:

@@ -74,9 +74,9 @@ class Duplicates:
         """
         tiles: list[Tile | None] = []
         for rows in self._largest():
-            shown = rows.slice(0, NUM_COLUMNS).to_pylist()
-            tiles += [Tile(row["uri"], _caption(row, rows.num_rows), part=row[PART.name]) for row in shown]
-            tiles += [None] * (NUM_COLUMNS - len(shown))
+            first = rows.slice(0, NUM_COLUMNS).to_pylist()
+            tiles += [Tile(row["uri"], _caption(row, rows.num_rows), part=row[PART.name]) for row in first]
+            tiles += [None] * (NUM_COLUMNS - len(first))
         title = self.warning if tiles else f"no two images have a similarity from {self.min_similarity:g}"
         write_sheet(path, tiles or [None] * NUM_COLUMNS, title=title)
 

@@ -14,19 +14,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.errors import CheckpointError, ConfigError, ImageError, SourceError, UriError
+from pipeline.errors import CheckpointError, ConfigError, SourceError
 from pipeline.exports.fidelity_set import StoredSet
 from pipeline.exports.mask_decoder import MaskDecoder
+from pipeline.exports.picture import NO_PICTURE, picture
 from pipeline.featureset.maps import DECODER_COLUMNS, MapSpec
-from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART
 from pipeline.model.build import EncoderConfig, assemble_encoder, decoder_inputs
 from pipeline.model.outputs import FeatureChoice, exact_map, map_specs, stored_features
 from pipeline.model.weights import Weights, local_copy
-from pipeline.preprocessing.decode import decode
 from pipeline.preprocessing.transform import normalise
 from pipeline.readers.row import FeatureRow
-from pipeline.storage.reading import read_uri
 from pipeline.storage.roots import Roots
 
 if TYPE_CHECKING:
@@ -167,9 +165,8 @@ class Bench:
         found = []
         for ref in refs:
             try:
-                start, end = Part.of(ref.get(PART.name)).bytes_at or (0, None)
-                pixels_HWC = decode(read_uri(ref["uri"], roots=self._roots, start=start, end=end))
-            except (OSError, ImageError, UriError) as error:
+                pixels_HWC = picture(ref["uri"], ref.get(PART.name), roots=self._roots)
+            except NO_PICTURE as error:
                 self.notes.append(f"left out {ref['image_id']}: {error}")
                 continue
             found.append(self._encode(ref["image_id"], pixels_HWC))

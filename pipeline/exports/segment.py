@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.errors import ConfigError, ImageError, StoreUnavailableError
+from pipeline.errors import ConfigError
 from pipeline.exports.local_output import replacing
 from pipeline.exports.mask_decoder import MaskDecoder, Point
 from pipeline.exports.new_image import weights_of
-from pipeline.exports.picture import picture
+from pipeline.exports.picture import NO_PICTURE, picture
 from pipeline.featureset.schema import PART
 from pipeline.model.weights import local_copy
 from pipeline.readers.feature_set import open_features
@@ -85,10 +85,10 @@ def segment(
     began = time.monotonic()
     found = decoder.predict(row, points, background=background)
     seconds, mask = time.monotonic() - began, found.masks[0]
-    picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
     paths = output.with_name(f"{output.name}.png"), output.with_name(f"{output.name}_overlay.png")
     with replacing(paths[0]) as staged:
-        picture.save(staged, format="PNG")
+        image.save(staged, format="PNG")
     with replacing(paths[1]) as staged:
         _overlay(row, mask, points=points, background=background).save(staged, format="PNG")
     return Segmented(*paths, share=float(mask.mean()), iou=float(found.ious[0]), seconds=seconds)
@@ -98,19 +98,19 @@ def _overlay(row: FeatureRow, mask: np.ndarray, *, points: Sequence[Point], back
     """The image, grey where it cannot be read any more or is a tile, with the mask in colour and the points as dots."""
     pixels = _pixels(row).astype(np.float32)
     pixels[mask] = 0.5 * pixels[mask] + 0.5 * np.array(_MASK_COLOUR, np.float32)
-    picture = Image.fromarray(pixels.astype(np.uint8))
-    draw, radius = ImageDraw.Draw(picture), max(3, max(picture.size) // 150)
+    image = Image.fromarray(pixels.astype(np.uint8))
+    draw, radius = ImageDraw.Draw(image), max(3, max(image.size) // 150)
     for dots, colour in ((points, _ON), (background, _BESIDE)):
         for x, y in dots:
             corners = (x - radius, y - radius, x + radius, y + radius)
             draw.ellipse(corners, fill=colour, outline=(255, 255, 255), width=max(1, radius // 3))
-    return picture
+    return image
 
 
 def _pixels(row: FeatureRow) -> np.ndarray:
     try:
         pixels = picture(row.uri, row.extra.get(PART.name))
-    except (OSError, ImageError, StoreUnavailableError):
+    except NO_PICTURE:
         pixels = None
     if pixels is None or pixels.shape[:2] != row.original_size:
         return np.full((*row.original_size, 3), _GREY, np.uint8)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.errors import ImageError, StoreUnavailableError
+from pipeline.errors import ImageError
 from pipeline.exports.local_output import replacing
-from pipeline.exports.picture import picture
+from pipeline.exports.picture import NO_PICTURE, picture
 from pipeline.redaction import shown
 
 Box = tuple[int, int, int, int]
@@ -79,7 +79,7 @@ def _thumbnail(tile: Tile) -> Image.Image:
     """A square with the whole image in its middle."""
     try:
         image = Image.fromarray(picture(tile.uri, tile.part))
-    except (OSError, ImageError, StoreUnavailableError) as error:
+    except NO_PICTURE as error:
         is_there = isinstance(error, ImageError) and error.error_type == "NotDrawn"
         return _grey("parts of this kind\nare not drawn" if is_there else "this image cannot\nbe read any more")
     square = Image.new("RGB", (TILE_PX, TILE_PX), _WHITE)

@@ -1,6 +1,6 @@
 """The rows of a feature set that count, streamed from its index tables; for an image in several runs, the last one's.
 
-Of all rows only ids and row numbers are held; columns are read batch by batch.
+Of all rows only numbers are held, and ids while those are sought; columns are read batch by batch.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class VisibleRows:
         return sum(map(len, self._kept))
 
     def features(self) -> FeatureSet:
-        """The same rows, in the same order, with their maps."""
+        """The same rows, in the same order, with their maps; its rows take all of the index but the vectors."""
         return FeatureSet(self.root, self.record, [SealedRun(self.root, manifest) for manifest in self._manifests])
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:

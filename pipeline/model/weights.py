@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from pipeline.errors import CheckpointError, ConfigError
+from pipeline.errors import BadKeyError, CheckpointError, ConfigError, UriError
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.model.checkpoint_kind import check_size, regular_file
 from pipeline.model.decoder_inputs import DecoderInputs
@@ -20,15 +20,12 @@ from pipeline.model.image_encoder import ImageEncoder
 from pipeline.model.published import PUBLISHED, PublishedFile, fetch_published, published_file, refuse_mistaken
 from pipeline.model.random_weights import fill_random
 from pipeline.model.weight_cache import copy_stream, file_sha256, new_cache_file
-from pipeline.redaction import bare_uri
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.other import file_system_of
 from pipeline.storage.trouble import store_errors
-from pipeline.storage.uri import parse
+from pipeline.storage.uri import Place, parse, redacted, shown
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
-# Object stores alone: no http, and no file system inside another.
-SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "s3a")
 CHOICES = (
     "the path or URI of a .pt or .safetensors file, published, random (untrained), "
     "or auto (published if it can be had, else random)"
@@ -60,7 +57,7 @@ class Weights:
         """What people are shown: the file's name and hash, or that the weights are untrained."""
         if self.kind == "random":
             return f"random (seed {self.seed}, untrained)"
-        name = f"{self.uri}.pt" if self.kind == "published" else bare_uri(self.uri or "").rpartition("/")[2]
+        name = f"{self.uri}.pt" if self.kind == "published" else shown(redacted(self.uri or "").rpartition("/")[2])
         return f"{name} sha256 {(self.sha256 or '')[:8]}..."
 
     @property
@@ -104,15 +101,16 @@ def local_copy(weights: Weights) -> Path:
     """
     if weights.uri is None or weights.sha256 is None:
         raise CheckpointError(f"{weights.label} weights have no file")
-    cached = cache_folder() / f"{weights.sha256}{_suffix(weights.uri)}"
+    place = None if weights.kind == "published" else _place(weights.uri)
+    cached = cache_folder() / f"{weights.sha256}{'.pt' if place is None else _suffix(place.key)}"
     if cached.is_file() and file_sha256(cached) == weights.sha256:
         return cached
-    if weights.kind == "published":
+    if place is None:
         return fetch_published(weights.uri)
-    path = _local_path(weights.uri) or _fetch(weights.uri)
+    path = _on_disk(place)
     if file_sha256(path) != weights.sha256:
         raise CheckpointError(
-            f"{bare_uri(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
+            f"{shown(weights.uri)} has sha256 {file_sha256(path)}, but this run began with {weights.sha256}; "
             "put the first file back, or start another run"
         )
     return path
@@ -127,7 +125,7 @@ def load_weights(encoder: ImageEncoder | DecoderInputs, weights: Weights) -> Non
     if weights.seed is not None:
         fill_random(encoder, weights.seed)
     else:
-        load_checkpoint(encoder, local_copy(weights), name=bare_uri(weights.uri or ""))
+        load_checkpoint(encoder, local_copy(weights), name=shown(weights.uri or ""))
 
 
 def _published(model_name: str) -> Weights:
@@ -153,62 +151,69 @@ def _published_or_random(model_name: str) -> Weights:
 
 
 def _from_file(checkpoint: str, model_name: str) -> Weights:
-    if _suffix(checkpoint) not in SUFFIXES:
-        raise CheckpointError(
-            f"checkpoint {bare_uri(checkpoint)!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}"
-        )
-    local = _local_path(checkpoint)
-    path = local or _fetch(checkpoint)
+    place = _place(checkpoint)
+    path = _on_disk(place)
     size_bytes = regular_file(path, str(path)).st_size
-    weights = Weights("file", uri=checkpoint if local is None else str(local), sha256=file_sha256(path))
-    file = bare_uri(checkpoint).rpartition("/")[2]
+    weights = Weights("file", uri=str(place), sha256=file_sha256(path))
+    file = place.key.rpartition("/")[2]
     refuse_mistaken(PublishedFile("", file, size_bytes, weights.sha256 or ""), model_name)
     return weights
 
 
-def _local_path(uri: str) -> Path | None:
-    """The absolute path of a local file, which holds in another working folder; None for a remote URI.
+def _place(uri: str) -> Place:
+    """Where a checkpoint is: a local file, whose path holds in another working folder, or an object of a store.
 
     Links are followed and folders may be left by `..`: who names a checkpoint may read what the job may.
     """
-    if uri.startswith("file:///"):
-        return Path(uri.removeprefix("file://"))
-    return None if "://" in uri else Path(uri).expanduser().absolute()
-
-
-def _fetch(uri: str) -> Path:
-    """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
-    scheme = uri.partition("://")[0]
-    if scheme not in SCHEMES or "::" in uri or ".." in uri.split("/"):
+    try:
+        place = parse(uri)
+    except BadKeyError as error:
+        raise CheckpointError(f"there is no checkpoint file of that name: {error}") from None
+    except UriError:
+        place = None
+    # To an object store the question mark is part of a key; what was not understood may hold a secret behind it.
+    name = uri.partition("?")[0] if place is None or place.is_web else place.key
+    said = shown(uri).partition("?")[0] if place is None else shown(uri)
+    if _suffix(name) not in SUFFIXES:
+        raise CheckpointError(f"checkpoint {said!r} is not a {', '.join(SUFFIXES)} file; give {CHOICES}")
+    if place is None or place.is_web or (place.leads_up and not place.is_local):
         raise CheckpointError(
-            f"cannot fetch the checkpoint {bare_uri(uri)}: only from {', '.join(SCHEMES)}, without '..' and '::'; "
+            f"cannot fetch the checkpoint {said}: only from s3, gs, az, without a user, '..' and a URI in a URI; "
             "fetch it by other means and give its path"
         )
+    return place
+
+
+def _on_disk(place: Place) -> Path:
+    return Path(place.path) if place.is_local else _fetch(place)
+
+
+def _fetch(place: Place) -> Path:
+    """Fetch a remote file into the cache, once for as long as the store says that it is unchanged."""
+    said = shown(str(place))
     try:
-        with store_errors(bare_uri(uri)):
-            return _fetch_once(uri)
+        with store_errors(said):
+            return _fetch_once(place)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {bare_uri(uri)}; give {CHOICES}") from None
+        raise CheckpointError(f"there is no checkpoint {said}; give {CHOICES}") from None
     except CheckpointError:
         raise
     except (ConfigError, OSError, ValueError, ImportError) as error:
-        # What stores report may repeat the URI, and with it what is secret in it.
-        detail = f": {error}" if uri == bare_uri(uri) else ""
-        raise CheckpointError(f"cannot fetch the checkpoint {bare_uri(uri)}: {type(error).__name__}{detail}") from None
+        raise CheckpointError(f"cannot fetch the checkpoint {said}: {type(error).__name__}: {error}") from None
 
 
-def _fetch_once(uri: str) -> Path:
-    filesystem, remote_path = file_system_of(parse(uri))
+def _fetch_once(place: Place) -> Path:
+    filesystem, remote_path = file_system_of(place)
     info = filesystem.info(remote_path)
-    check_size(info.get("size"), bare_uri(uri))
-    note = cache_folder() / f"{_version(uri, info)}.known"
+    check_size(info.get("size"), shown(str(place)))
+    note = cache_folder() / f"{_version(place, info)}.known"
     known = cache_folder() / note.read_text() if note.is_file() else None
     if known is not None and known.is_file() and file_sha256(known) == known.stem:
         return known
     with filesystem.open(remote_path, "rb") as remote, new_cache_file() as (file, temporary):
         size_bytes, sha256 = copy_stream(remote, file)
-        check_size(size_bytes, bare_uri(uri))
-        target = cache_folder() / f"{sha256}{_suffix(uri)}"
+        check_size(size_bytes, shown(str(place)))
+        target = cache_folder() / f"{sha256}{_suffix(place.key)}"
         temporary.replace(target)
     with new_cache_file() as (file, temporary):
         file.write(target.name.encode())
@@ -217,12 +222,12 @@ def _fetch_once(uri: str) -> Path:
     return target
 
 
-def _version(uri: str, info: dict[str, Any]) -> str:
-    """A name for what lies at a URI now; a new one every time where the store does not tell changes."""
+def _version(place: Place, info: dict[str, Any]) -> str:
+    """A name for what lies at a place now; a new one every time where the store does not tell changes."""
     marks = [f"{key}={info[key]}" for key in _VERSION_MARKS if info.get(key)]
-    text = f"{bare_uri(uri)} {info.get('size')} {marks or uuid4().hex}"
+    text = f"{place} {info.get('size')} {marks or uuid4().hex}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _suffix(uri: str) -> str:
-    return Path(bare_uri(uri)).suffix.lower() if uri not in PUBLISHED else ".pt"
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()

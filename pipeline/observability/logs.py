@@ -5,7 +5,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from pipeline.redaction import redacted, shown
+from pipeline.redaction import escaped, redacted, shown
 
 
 def log_to_stderr() -> None:
@@ -24,9 +24,14 @@ class _OneLine(logging.Formatter):
         return shown(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
-        return redacted(super().formatException(ei))  # type: ignore[arg-type]
+        return _lines(super().formatException(ei))  # type: ignore[arg-type]
 
 
 def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(_lines("".join(traceback.format_exception(kind, error, trace))))
     sys.stderr.flush()
+
+
+def _lines(trace: str) -> str:
+    """As `shown`, but the lines stay lines; a secret may be longer than one."""
+    return "\n".join(map(escaped, redacted(trace).split("\n")))

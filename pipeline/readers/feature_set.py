@@ -237,19 +237,16 @@ class FeatureSet:
         return REMOVED.empty_table() if removed is None else catalog.read_table(self._root, removed)
 
     @cached_property
-    def _all_places(self) -> list[pa.Table]:
-        return [run.index([name for name in run.index_columns if name != EMBEDDING.name]) for run in self._runs]
-
-    @cached_property
     def _kept(self) -> list[pa.Array]:
         """The rows that count, per run: first of its index, then of its quarantine."""
-        pairs = zip(self._all_places, self._runs, strict=True)
-        return last_rows([ids for places, run in pairs for ids in (places["image_id"], run.quarantine["image_id"])])
+        tables = (table for run in self._runs for table in (run.index(["image_id"]), run.quarantine))
+        return last_rows([table["image_id"] for table in tables])
 
     @cached_property
     def _places(self) -> pa.Table:
         _ = self._shards  # with it, all that it takes to find a row is here
-        return take_rows(self._all_places, self._kept[0::2])
+        tables = [run.index([name for name in run.index_columns if name != EMBEDDING.name]) for run in self._runs]
+        return take_rows(tables, self._kept[0::2])
 
     @cached_property
     def _order(self) -> np.ndarray:

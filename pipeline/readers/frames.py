@@ -10,6 +10,9 @@ import pyarrow.compute as pc
 from pipeline.errors import ImageNotFoundError
 from pipeline.readers.row import FeatureRow
 
+# A list of images may say `video` of them too; what are frames have all three.
+_OF_FRAMES = {"video", "frame", "timestamp_s"}
+
 Rows = Callable[[Iterable[int]], Iterator[FeatureRow]]
 
 
@@ -63,7 +66,7 @@ def frames_of(images: pa.Table, video: str, rows: Rows) -> VideoFrames:
     Raises:
         ImageNotFoundError: there are none.
     """
-    if "video" not in images.column_names:
+    if not set(images.column_names) >= _OF_FRAMES:
         raise ImageNotFoundError("no image here is a frame of a video: embed with source=video")
     is_of_it = pc.and_(pc.equal(images["video"], video), pc.is_valid(images["frame"]))
     places = np.flatnonzero(pc.fill_null(is_of_it, False).to_numpy())

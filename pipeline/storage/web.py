@@ -194,7 +194,10 @@ def _target(answer: _Answer, place: Place) -> str:
     location = answer.headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace").strip()
     if not location:
         raise OSError(errno.EPROTO, f"{shown(str(place))} is redirected to nowhere")
-    uri = urljoin(str(place), location)
+    try:
+        uri = urljoin(str(place), location)
+    except ValueError:
+        raise UriError(f"{shown(str(place))} is redirected to {shown(location)}, which is no URI") from None
     if place.scheme == "https" and not uri.lower().startswith("https:"):
         raise UriError(f"{shown(str(place))} is redirected to {shown(uri)}, which anybody on the way may change")
     if not uri.lower().startswith(("http:", "https:")):
@@ -245,5 +248,5 @@ def _wait_s(retry_after: str | None) -> float:
         return float(said)
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # some years are beyond a C int
         return 0.0

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.errors import SourceError
 from pipeline.exports.fidelity import CHOICES, Bench, fidelity, sample
+from pipeline.featureset.part import Part
 from pipeline.model.build import load_encoder_config
 from pipeline.model.weights import resolve_weights
 from pipeline.sources.directory import DirectorySource
@@ -84,6 +85,32 @@ def test_an_image_below_no_root_of_a_list_is_left_out_unread(source: DirectorySo
     with pytest.raises(SourceError, match="none of the sampled images can be read"):
         fidelity(bench, source.refs(), 4)
     assert all("is below no root" in note for note in bench.notes if note.startswith("left out"))
+
+
+def test_parts_are_measured_where_a_picture_of_them_can_be_had_and_nothing_huge_is_read(make_photos, tmp_path: Path):
+    make_photos(tmp_path, 1)
+    photo = tmp_path / "00000.jpg"
+    data = photo.read_bytes()
+    (tmp_path / "shard.tar").write_bytes(b"before" + data)
+    with (tmp_path / "huge.jpg").open("wb") as huge:
+        huge.truncate((256 << 20) + 1)
+    bench = bench_of("random")
+    parts = {
+        "whole": (photo, None),
+        "member": (tmp_path / "shard.tar", Part(bytes_at=(6, 6 + len(data)))),
+        "rest of a damaged shard": (photo, Part(damage="BadTar")),
+        "box": (photo, Part(box=(0, 0, 8, 8))),
+        "huge": (tmp_path / "huge.jpg", None),
+    }
+    found = bench.encode(
+        {"image_id": name, "uri": str(path), "part": part and part.text} for name, (path, part) in parts.items()
+    )
+    assert [image.image_id for image in found] == ["whole", "member"]
+    notes = [note for note in bench.notes if note.startswith("left out")]
+    assert len(notes) == 3
+    assert "is not drawn" in notes[0]
+    assert "is not drawn" in notes[1]
+    assert "268435456 are allowed" in notes[2]
 
 
 def test_a_sample_is_drawn_from_the_whole_listing_and_the_same_again():

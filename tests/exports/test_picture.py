@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, UriError
 from pipeline.exports.picture import picture
 from pipeline.featureset.part import Part
+from pipeline.storage.roots import Roots
 
 
 def test_a_whole_file_a_range_of_one_and_a_page_are_drawn(tmp_path: Path):
@@ -32,3 +33,13 @@ def test_what_only_a_decoder_process_opens_is_not_drawn(part: Part):
     with pytest.raises(ImageError, match="is not drawn") as caught:
         picture("/nowhere/at/all", part.text)
     assert caught.value.error_type == "NotDrawn"
+
+
+def test_a_picture_below_no_root_and_one_on_the_web_are_not_read(tmp_path: Path):
+    Image.new("RGB", (9, 7), "red").save(tmp_path / "a.png")
+    uri = str(tmp_path / "a.png")
+    assert picture(uri, None, roots=Roots((str(tmp_path),))).shape == (7, 9, 3)
+    with pytest.raises(UriError, match="below no root"):
+        picture(uri, None, roots=Roots((str(tmp_path / "elsewhere"),)))
+    with pytest.raises(UriError, match="the web is read only below roots"):
+        picture("https://images.example/a.png", None)

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import CheckpointError, ConfigError, FeatureSetError, ImageNotFoundError
-from pipeline.exports.segment import segment
+from pipeline.exports.segment import _pixels, segment
+from pipeline.readers.row import FeatureRow
 from tests.conftest import REPOSITORY
 from tests.parity.whole_model import save_whole_model
 from tests.small_set import SmallSet
@@ -78,6 +79,12 @@ def test_an_image_that_is_gone_is_grey_under_its_mask(features: str, place: Path
     overlay, mask = np.asarray(Image.open(found.overlay)), np.asarray(Image.open(found.mask))
     assert tuple(overlay[mask == 0][-1]) == (128, 128, 128)
     assert found.share == pytest.approx((mask == 255).mean())
+
+
+@pytest.mark.parametrize("uri", ["https://images.example/a.png", "ftp://b/a.png"])
+def test_an_image_that_may_not_be_read_is_grey_too(uri: str):
+    row = FeatureRow("a", uri, (2, 3), {}, tuple, np.zeros(0, np.float32).copy)
+    np.testing.assert_array_equal(_pixels(row), np.full((2, 3, 3), 128, np.uint8))
 
 
 @pytest.mark.parametrize(

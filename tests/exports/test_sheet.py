@@ -67,8 +67,9 @@ def test_a_box_is_drawn_where_it_is_in_the_original(blue: str, tmp_path: Path):
 
 def test_what_cannot_be_read_is_a_grey_tile_that_says_so(blue: str, tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(Path(blue).read_bytes()[:60])
-    sheet = drawn(tmp_path, Tile(str(tmp_path / "gone.png"), ("1", "")), Tile(str(tmp_path / "broken.png"), ("1", "")))
-    for number in (0, 1):
+    uris = (str(tmp_path / "gone.png"), str(tmp_path / "broken.png"), "https://images.example/a.png", "ftp://b/a.png")
+    sheet = drawn(tmp_path, *(Tile(uri, ("1", "")) for uri in uris))
+    for number in range(len(uris)):
         tile = tile_of(sheet, number)
         assert (tile == GREY).all(axis=2).mean() > 0.8
         assert (tile < 100).all(axis=2).any(), "words"

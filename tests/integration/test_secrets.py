@@ -110,7 +110,7 @@ def test_a_run_writes_no_secret_anywhere_whatever_it_meets(
             ["source=sample", f"model.checkpoint=http://u:{CANARY}@h/x.pt?sig={CANARY}"],
             {},
             64,
-            "checkpoint http://h/x.pt:",
+            "checkpoint http://***@h/x.pt:",
         ),
         (["source=sample", f"sink.uri=s3://b/x?X-Amz-Signature={CANARY}"], {}, 64, "X-Amz-Signature=***': it holds a"),
     ],

@@ -55,7 +55,7 @@ def test_a_file_is_identified_by_its_content_wherever_it_lies(
     elsewhere.write_bytes(checkpoint.read_bytes())
     monkeypatch.chdir(tmp_path)
     found = [resolve_weights(uri, MODEL) for uri in (str(checkpoint), "x.pt", f"file://{checkpoint}", str(elsewhere))]
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == resolve_weights(f"FILE://{checkpoint}", MODEL)
     assert found[0].uri == str(checkpoint)
     assert all(weights.identity == {"kind": "checkpoint", "sha256": sha256_of(checkpoint)} for weights in found)
     assert found[3].label == f"y.pt sha256 {sha256_of(checkpoint)[:8]}..."
@@ -81,19 +81,28 @@ def test_a_file_that_changed_since_is_refused_with_both_hashes(checkpoint: Path)
 
 
 def test_a_remote_file_is_fetched_once_and_named_by_its_hash(checkpoint: Path, cache: Path, store: ProxiedBucket):
-    uri = f"s3://{store.bucket}/deep/x.pt?version=3"
-    store.direct.put_object(Bucket=store.bucket, Key="deep/x.pt?version=3", Body=checkpoint.read_bytes())
+    uri = f"s3://{store.bucket}/deep?version=3/x.pt"
+    store.direct.put_object(Bucket=store.bucket, Key="deep?version=3/x.pt", Body=checkpoint.read_bytes())
     weights = resolve_weights(uri, MODEL)
     cached = cache / f"{sha256_of(checkpoint)}.pt"
     assert local_copy(weights) == cached
     assert weights.label.startswith("x.pt sha256 ")
     assert "bucket" not in repr(weights)
 
-    store.direct.delete_object(Bucket=store.bucket, Key="deep/x.pt?version=3")
+    store.direct.delete_object(Bucket=store.bucket, Key="deep?version=3/x.pt")
     assert local_copy(weights) == cached
     cached.unlink()
-    with pytest.raises(CheckpointError, match=re.escape(f"there is no checkpoint s3://{store.bucket}/deep/x.pt;")):
+    with pytest.raises(CheckpointError, match=re.escape(f"there is no checkpoint {uri};")):
         local_copy(weights)
+
+
+@pytest.mark.parametrize("key", ["upper.pt", "a::b/x.pt", "a?v1/model.pt", "a?b#c%20/M.PT"])
+def test_a_uri_is_read_as_everywhere_else(key: str, checkpoint: Path, store: ProxiedBucket):
+    store.direct.put_object(Bucket=store.bucket, Key=key, Body=checkpoint.read_bytes())
+    weights = resolve_weights(f"S3A://{store.bucket}/{key}", MODEL)
+    assert weights == resolve_weights(f"s3://{store.bucket}/{key}", MODEL)
+    assert weights.label == f"{key.rpartition('/')[2]} sha256 {sha256_of(checkpoint)[:8]}..."
+    assert local_copy(weights).name == f"{sha256_of(checkpoint)}.pt"
 
 
 def test_a_remote_file_that_was_replaced_is_fetched_anew(checkpoint: Path, cache: Path, store: ProxiedBucket):
@@ -128,6 +137,9 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(checkpoint: Path, cache: P
         ("random:x", "checkpoint 'random:x' is not a .pt, .pth, .safetensors file"),
         ("Published", "checkpoint 'Published' is not a .*; give .* published, random .* or auto"),
         ("x.onnx", "checkpoint 'x.onnx' is not a"),
+        ("s3://bucket/x.pt?version=3", r"checkpoint 's3://bucket/x.pt\?version=3' is not a"),
+        ("https://host/x.onnx?a=b.pt", r"checkpoint 'https://host/x.onnx\?\*\*\*' is not a"),
+        (f"s3://bucket/{'x' * 1024}.pt", "there is no checkpoint file of that name: .* a key has 1024 bytes at most"),
         ("", "checkpoint '' is not a"),
     ],
 )
@@ -145,7 +157,7 @@ def test_a_missing_choice_is_refused_with_the_choices():
 def test_what_is_secret_in_a_uri_stays_out_of_errors_and_labels(scheme: str):
     with pytest.raises(CheckpointError) as caught:
         resolve_weights(f"{scheme}://user:hunter2@host/x.pt?signature=abc", MODEL)
-    assert f"cannot fetch the checkpoint {scheme}://host/x.pt: " in str(caught.value)
+    assert f"cannot fetch the checkpoint {scheme}://***@host/x.pt: " in str(caught.value)
     weights = Weights("file", uri="https://user:hunter2@host/x.pt?signature=abc", sha256="0" * 64)
     for text in (str(caught.value), weights.label, repr(weights)):
         assert "hunter2" not in text

@@ -487,3 +487,18 @@ def test_an_open_run_says_it_too(tmp_path: Path):
     assert open_features(tmp_path)["c"].extra == {"part": None, "stars": 2}
     small.commit(run, 0, ["a", "b"], bad=["a"])
     assert [row.extra["stars"] for row in open_features(tmp_path).rows()] == [None, 2]
+
+
+def test_vectors_and_quarantine_take_none_of_what_a_source_says_besides(tmp_path: Path):
+    small = SmallSet(tmp_path)
+    run = small.embed([["a", "b"]], bad=["b"], carried={"caption": {"a": "a walnut", "b": "a hazel"}})
+    path = Path(small.uri, run.index.name)
+    index = pq.read_metadata(path)
+    captions = index.row_group(0).column(index.schema.to_arrow_schema().names.index("caption"))
+    first = captions.dictionary_page_offset or captions.data_page_offset
+    flip_byte(path, first + captions.total_compressed_size - 1)
+    features = open_features(small.uri)
+    with pytest.raises(FeatureSetError, match="is damaged"):
+        _ = features.images
+    assert features.pooled["image_id"].to_pylist() == ["a"]
+    assert features.quarantine["image_id"].to_pylist() == ["b"]

@@ -65,3 +65,10 @@ def test_what_is_no_video_is_told(small: SmallSet, tmp_path: Path):
     plain.embed([["a"]])
     with pytest.raises(ImageNotFoundError, match="embed with source=video"):
         open_features(plain.uri).frames("a")
+
+
+def test_a_column_of_that_name_makes_no_video(tmp_path: Path):
+    listed = SmallSet(tmp_path)
+    listed.embed([["a"]], carried={"video": {"a": "holiday.mp4"}})
+    with pytest.raises(ImageNotFoundError, match="embed with source=video"):
+        open_features(listed.uri).frames("holiday.mp4")

@@ -173,6 +173,8 @@ def test_many_are_not(serve):
         "/a\\..\\b",
         "http://user:pass@images.example/",
         "data:,a",
+        "http://[foo",
+        "//[foo]:bar/",
     ],
 )
 def test_a_redirect_leads_only_where_a_list_may(location: str, serve):
@@ -222,7 +224,8 @@ def test_a_status_is_told_in_the_operating_systems_words(code: int, kind: type[O
 
 @pytest.mark.parametrize(
     ("said", "least_s", "most_s"),
-    [("7", 7, 7), (formatdate(4_000_000_000), 1e6, 4e9), (formatdate(0), 0, 0), ("soon", 0, 0), ("-1", 0, 0)],
+    [("7", 7, 7), (formatdate(4_000_000_000), 1e6, 4e9), (formatdate(0), 0, 0), ("soon", 0, 0), ("-1", 0, 0)]
+    + [(f"Fri, 31 Dec {year} 23:59:59 GMT", 0, 0) for year in (10_000, 99_999_999_999, 10**30)],
 )
 def test_a_server_says_how_long_it_wants_to_be_left_alone(said: str, least_s: float, most_s: float, serve):
     server = serve({"/a": status(503, Retry_After=said)})
