@@ -4,7 +4,7 @@ Everything else a list could hold is refused by column or by row: what comes out
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.errors import InputListError
 from pipeline.featureset.schema import INDEX, PART, PLAN, TILES
 from pipeline.sources.image_ref import REFS, written_versions
+from pipeline.storage.uri import redacted, resolved
 
 URI, IMAGE_ID, SIZE_BYTES, VERSION = "uri", "image_id", "size_bytes", "version"
 _OF_REFS = (URI, IMAGE_ID, SIZE_BYTES, VERSION)
@@ -26,9 +27,10 @@ MAX_BATCH_BYTES = 2**25
 
 # What a list's own columns come as, whatever kind of text, number or time they are in the list.
 KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
-# User-info, and what signs a web page's address: neither is to be read in ids of images.
-_USER = r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*:[^/@]*@"
-_SIGNATURE = r"(?i)([?&](?:x-(?:amz|goog)-[a-z-]+|signature|sig|credential|token|key)=)[^&]*"
+# What may have a user, a password or a token in it, or only a port or an Azure account: `storage.uri` tells them apart.
+_MAY_HAVE_USER = "://[^/]*[@:]"
+# Any parameter of a web page may sign it, so that no query is to be read in ids of images.
+_HAS_QUERY = r"(?i)^https?://[^?]*\?"
 _IS_ABSOLUTE = "^(/|[A-Za-z][A-Za-z0-9+._-]*:)"
 
 
@@ -122,19 +124,16 @@ def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: i
     for name in (URI, IMAGE_ID):
         if name in found:
             _require(pc.invert(pc.equal(pc.fill_null(found[name], ""), "")), first, f"has no {name}")
-    written = pc.replace_substring_regex(found[URI], _USER, r"\1***@")  # which is refused where it is read
     if SIZE_BYTES in found:
         found[SIZE_BYTES] = pc.fill_null(found[SIZE_BYTES], 0)
         _require(pc.greater_equal(found[SIZE_BYTES], 0), first, "has a negative size_bytes")
-    relative = pc.invert(pc.match_substring_regex(written, _IS_ABSOLUTE))
-    below = pc.binary_join_element_wise(base.rstrip("/"), written, "/")
     columns = {
-        IMAGE_ID: found.get(IMAGE_ID, pc.replace_substring_regex(written, _SIGNATURE, r"\1***")),
-        URI: pc.if_else(relative, below, written),
-        SIZE_BYTES: found.get(SIZE_BYTES, pa.repeat(pa.scalar(0, pa.int64()), len(written))),
+        IMAGE_ID: found[IMAGE_ID] if IMAGE_ID in found else _ids(found[URI], first),
+        URI: _uris(found[URI], base),
+        SIZE_BYTES: found.get(SIZE_BYTES, pa.repeat(pa.scalar(0, pa.int64()), rows.num_rows)),
         VERSION: written_versions(pc.fill_null(found[VERSION], ""))
         if VERSION in found
-        else pa.repeat("", len(written)),
+        else pa.repeat("", rows.num_rows),
     }
     schema = refs_schema(chosen)
     batch = pa.RecordBatch.from_arrays([columns.get(name, found.get(name)) for name in schema.names], schema=schema)
@@ -142,6 +141,27 @@ def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: i
         largest = max(found, key=lambda name: found[name].nbytes)
         raise InputListError(f"has more than 2 kB a row from row {first} on, most in column {largest!r}; leave it out")
     return batch
+
+
+def _uris(written: pa.Array, base: str) -> pa.Array:
+    """Where the images are: `storage.uri.resolved` of each, at the speed of Arrow where that is not in question."""
+    relative = pc.invert(pc.match_substring_regex(written, _IS_ABSOLUTE))
+    below = pc.binary_join_element_wise(base.rstrip("/"), written, "/")
+    return _replaced(pc.if_else(relative, below, written), written, lambda uri: resolved(uri, base))
+
+
+def _ids(written: pa.Array, first: int) -> pa.Array:
+    """Ids of images whose list has none: their URIs, without what is secret in them."""
+    has_none = "is a web page with a query, which may be secret and so is no id; add a column image_id"
+    _require(pc.invert(pc.match_substring_regex(written, _HAS_QUERY)), first, has_none)
+    return _replaced(written, written, redacted)
+
+
+def _replaced(usual: pa.Array, written: pa.Array, judge: Callable[[str], str]) -> pa.Array:
+    """What is usual, but what is judged where a URI may have a user or password."""
+    is_odd = pc.match_substring_regex(written, _MAY_HAVE_USER)
+    judged = [judge(uri) for uri in written.filter(is_odd).to_pylist()]
+    return pc.replace_with_mask(usual, is_odd, pa.array(judged, pa.string())) if judged else usual
 
 
 def _kind_of_ref(field: pa.Field) -> str:

@@ -128,14 +128,35 @@ def test_relative_names_start_at_the_folder_of_the_list_and_are_ids_as_they_are_
     assert found["uri"].to_pylist() == [f"/data/{name}" for name in written[:3]] + written[3:7] + ["/data/a b:c.jpg"]
 
 
-def test_no_id_shows_a_password_or_a_signature():
-    page = "https://host/a.jpg?size=9&X-Amz-Signature=hunter2&X-Amz-Expires=5"
-    written = ["s3://user:hunter2@b/k", page, "az://box@account.blob.core.windows.net/k"]
-    rows = pa.RecordBatch.from_pydict({"uri": written})
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("s3://user:hunter2@b/k", "s3://***@b/k"),
+        ("https://hunter2@host/a.jpg", "https://***@host/a.jpg"),
+        ("https://user:hunter2/w@host/a.jpg", "https://***@"),
+        ("https://user:p@hunter2@host/a.jpg", "https://***@host/a.jpg"),
+        ("HTTPS://user:hunter2@host:8443/a.jpg", "HTTPS://***@host:8443/a.jpg"),
+        ("https://host:8443/a@2x.jpg", "https://host:8443/a@2x.jpg"),
+        ("http://[2001:db8::1]:80/a.jpg", "http://[2001:db8::1]:80/a.jpg"),
+        ("az://box@account.blob.core.windows.net/k", "az://box@account.blob.core.windows.net/k"),
+        ("abfss://user:hunter2@account.blob.core.windows.net/k", "abfss://***@account.blob.core.windows.net/k"),
+    ],
+)
+def test_no_user_password_or_token_of_a_uri_gets_into_ids_or_uris(written: str, kept: str):
+    rows = pa.RecordBatch.from_pydict({"uri": ["a.jpg", written, "s3://b/k"]})
     found = refs_of(rows, chosen_columns(rows.schema, None), base="/data", first=1)
-    ids = ["s3://***@b/k", "https://host/a.jpg?size=9&X-Amz-Signature=***&X-Amz-Expires=***", *written[2:]]
-    assert found["image_id"].to_pylist() == ids
-    assert found["uri"].to_pylist() == [ids[0], page, written[2]]
+    assert found["image_id"].to_pylist() == ["a.jpg", kept, "s3://b/k"]
+    assert found["uri"].to_pylist() == ["/data/a.jpg", kept, "s3://b/k"]
+    assert "hunter2" not in str(found.to_pylist())
+
+
+@pytest.mark.parametrize("page", ["https://host/a.jpg?h=hunter2", "HTTP://host?id=1", "https://host:80/a#b?c"])
+def test_a_web_page_with_a_query_needs_an_id_of_its_own(page: str):
+    with pytest.raises(InputListError, match=r"row 2 is a web page with a query, .* add a column image_id"):
+        refs({"uri": pa.array(["s3://b/a?b", page])})
+    (_, row) = refs({"uri": pa.array(["a", page]), "image_id": pa.array(["a", "b"])})
+    assert (row["image_id"], row["uri"]) == ("b", page)
+    assert refs({"uri": pa.array(["s3://b/a?b", "https://host/a"])})[0]["image_id"] == "s3://b/a?b"
 
 
 def test_ids_sizes_and_versions_are_taken_where_there_are_any():
