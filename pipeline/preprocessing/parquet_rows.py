@@ -83,10 +83,10 @@ class _Table:
 
     def description(self) -> dict[str, Any]:
         fields = [field for field in self._schema if "." not in field.name]
-        kinds = {field.name: _kind(field.type) for field in fields}
+        kinds = {field.name: _kind(field) for field in fields}
         for field in fields:
             if _is_struct(field.type):
-                kinds |= {f"{field.name}.{child.name}": _kind(child.type) for child in _children(field)}
+                kinds |= {f"{field.name}.{child.name}": _kind(child) for child in _children(field)}
         return {
             "groups": [group.num_rows for group in self._groups],
             "columns": {name: kind for name, kind in kinds.items() if kind is not None},
@@ -234,26 +234,23 @@ def _is_binary(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _kind(kind: Any) -> str | None:
-    from pyarrow import types
+def _kind(field: Any) -> str | None:
+    from pipeline.featureset.columns import kind_of  # which takes Arrow along
 
-    if types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind) or types.is_decimal(kind):
-        return "text"
-    if types.is_integer(kind):
-        return "integer"
-    if types.is_floating(kind):
-        return "float"
-    return "boolean" if types.is_boolean(kind) else None
+    return kind_of(field)
 
 
 def _plain(values: Any) -> Any:
-    """Values as JSON has them."""
+    """Values as JSON has them, of which numbers may have more than 63 bits: a plan says so."""
     import pyarrow as pa
+    from pyarrow import types
 
-    target = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64()}.get(_kind(values.type) or "")
-    return values if target is None or values.type == target else values.cast(target)
+    from pipeline.featureset.columns import KINDS
+
+    kind = _kind(pa.field("", values.type))
+    if types.is_uint64(values.type) or kind is None or values.type == KINDS[kind]:
+        return values
+    return values.cast(KINDS[kind])
 
 
 def _damaged(what: str, error: Exception | None = None) -> ImageError:

@@ -3,53 +3,29 @@
 Everything else a list could hold is refused by column or by row: what comes out are text, numbers and truth values.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputListError
-from pipeline.featureset.schema import INDEX, PART, PLAN, TILES
+from pipeline.featureset.columns import KINDS, kind_of, leave_out, require_names, shown_name
 from pipeline.sources.image_ref import REFS, written_versions
 from pipeline.storage.uri import redacted, resolved
 
 URI, IMAGE_ID, SIZE_BYTES, VERSION = "uri", "image_id", "size_bytes", "version"
 _OF_REFS = (URI, IMAGE_ID, SIZE_BYTES, VERSION)
-# Names that indexes and plans have themselves; DuckDB, which compares lists, does not tell capitals from small letters.
-_RESERVED = frozenset({*INDEX.names, *PLAN.names, *TILES.names, PART.name, "place"}) - set(_OF_REFS)
-_NAME = re.compile(r"\w[\w -]{0,99}")
 MAX_COLUMNS = 256
 # A list says where images are and what they are called; with 2 kB a row it fits whoever holds a hundred thousand rows.
 MAX_TEXT_BYTES = 2**16
 MAX_ROWS_AT_ONCE = 2**14
 MAX_BATCH_BYTES = 2**25
 
-# What a list's own columns come as, whatever kind of text, number or time they are in the list.
-KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
 # What may have a user, a password or a token in it, or only a port or an Azure account: `storage.uri` tells them apart.
 _MAY_HAVE_USER = "://[^/]*[@:]"
 # Any parameter of a web page may sign it, so that no query is to be read in ids of images.
 _HAS_QUERY = r"(?i)^https?://[^?]*\?"
 _IS_ABSOLUTE = "^(/|[A-Za-z][A-Za-z0-9+._-]*:)"
-
-
-def kind_of(field: pa.Field) -> str | None:
-    """Which of `KINDS` a column comes as; None for what is not carried: lists, structs, bytes, extension types."""
-    kind = field.type
-    if b"ARROW:extension:name" in (field.metadata or {}):
-        return None
-    if pa.types.is_dictionary(kind):
-        return kind_of(pa.field(field.name, kind.value_type))
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    is_time = pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)
-    if is_text or is_time or pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return "text"
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind):
-        return "float"
-    return "boolean" if pa.types.is_boolean(kind) else None
 
 
 def chosen_columns(given: pa.Schema, columns: Sequence[str] | None) -> dict[str, str]:
@@ -65,41 +41,28 @@ def chosen_columns(given: pa.Schema, columns: Sequence[str] | None) -> dict[str,
     names = list(given.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputListError(f"has two columns {_shown(twice[0])}")
+        raise InputListError(f"has two columns {shown_name(twice[0])}")
     if URI not in names:
         raise InputListError(f"has no column 'uri', only {_some(names)}; call the column with paths or URIs uri")
     missing = [name for name in columns or () if name not in names]
     if missing:
-        raise InputListError(f"has no column {_shown(missing[0])}, which source.columns asks for, only {_some(names)}")
+        raise InputListError(
+            f"has no column {shown_name(missing[0])}, which source.columns asks for, only {_some(names)}"
+        )
     own = [name for name in (names if columns is None else columns) if name not in _OF_REFS]
     if len(own) > MAX_COLUMNS:
-        raise InputListError(f"has {len(own)} columns of its own, {MAX_COLUMNS} are allowed; {_leave_out(own[0])}")
+        raise InputListError(f"has {len(own)} columns of its own, {MAX_COLUMNS} are allowed; {leave_out(own[0])}")
     chosen = {name: _kind_of_ref(given.field(name)) for name in _OF_REFS if name in names}
     require_names(own)
     for name in own:
         kind = kind_of(given.field(name))
         if kind is None:
             what = str(given.field(name).type)[:60]
-            raise InputListError(f"column {_shown(name)} is of a kind that is not carried ({what}); {_leave_out(name)}")
+            raise InputListError(
+                f"column {shown_name(name)} is of a kind that is not carried ({what}); {leave_out(name)}"
+            )
         chosen[name] = kind
     return chosen
-
-
-def require_names(own: Iterable[str]) -> None:
-    """Refuses columns that would be taken for others.
-
-    Raises:
-        InputListError: a name is one of the index or the plan, is twice there but for capitals, or is no word.
-    """
-    seen: set[str] = set()
-    for name in own:
-        if _NAME.fullmatch(name) is None:
-            raise InputListError(f"column {_shown(name)} is no word of letters, digits, _ and -; {_leave_out(name)}")
-        if name.lower() in _RESERVED or name.lower() in _OF_REFS:
-            raise InputListError(f"column {_shown(name)} has a name that feature sets use; {_leave_out(name)}")
-        if name.lower() in seen:
-            raise InputListError(f"column {_shown(name)} differs from another in capitals alone; {_leave_out(name)}")
-        seen.add(name.lower())
 
 
 def refs_schema(chosen: dict[str, str]) -> pa.Schema:
@@ -171,7 +134,7 @@ def _kind_of_ref(field: pa.Field) -> str:
     if kind == "text" or (field.name in (IMAGE_ID, VERSION) and kind == "integer"):
         return "text"
     wanted = "a number" if field.name == SIZE_BYTES else "text"
-    raise InputListError(f"column {_shown(field.name)} is {str(field.type)[:60]}, not {wanted}")
+    raise InputListError(f"column {shown_name(field.name)} is {str(field.type)[:60]}, not {wanted}")
 
 
 def _column(array: pa.Array, name: str, kind: str, *, first: int) -> pa.Array:
@@ -213,14 +176,6 @@ def _require(holds: pa.Array, first: int, what: str) -> None:
         raise InputListError(f"row {first + row} {what}")
 
 
-def _leave_out(name: str) -> str:
-    return f"rename it, or leave {_shown(name)} out with source.columns, which names the columns to take ([]: none)"
-
-
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{', '.join(map(_shown, names[:8]))}{more}"
-
-
-def _shown(name: str) -> str:
-    return ascii(name if len(name) <= 60 else f"{name[:60]}...")
+    return f"{', '.join(map(shown_name, names[:8]))}{more}"

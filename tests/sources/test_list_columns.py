@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import InputListError
 from pipeline.featureset.schema import INDEX, PLAN
 from pipeline.sources.image_ref import REFS, store_version
-from pipeline.sources.list_columns import KINDS, MAX_BATCH_BYTES, chosen_columns, kind_of, refs_of, refs_schema
+from pipeline.sources.list_columns import MAX_BATCH_BYTES, chosen_columns, refs_of, refs_schema
 
 URIS = pa.array(["a.jpg", "b.jpg"])
 
@@ -68,12 +68,6 @@ def test_any_other_kind_is_refused_with_how_to_leave_it_out(kind: pa.DataType):
         chosen_columns(given, None)
     assert chosen_columns(given, ["label"]) == {"uri": "text", "label": "integer"}
     assert chosen_columns(given, []) == {"uri": "text"}
-
-
-def test_an_extension_that_this_process_does_not_know_is_one_too():
-    field = pa.field("own", pa.string(), metadata={"ARROW:extension:name": "somebody.elses"})
-    assert kind_of(field) is None
-    assert kind_of(field.remove_metadata()) == "text"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +187,3 @@ def test_more_than_2_kb_a_row_is_refused_by_the_column_that_has_most():
         refs_of(rows, chosen_columns(rows.schema, None), base="/", first=1)
     short = rows.set_column(1, "story", pa.array(["x" * 1900] * 16_384))
     assert refs_of(short, chosen_columns(rows.schema, None), base="/", first=1).nbytes < MAX_BATCH_BYTES
-
-
-def test_every_kind_has_a_type_of_the_index():
-    assert {kind_of(pa.field("own", kind)) for kind in KINDS.values()} == set(KINDS)
