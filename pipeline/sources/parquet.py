@@ -184,8 +184,8 @@ def _chosen(
     if columns is None:
         own = {name: kind for name, kind in free.items() if name != id_column}
         if left := [name for name in plain if "." not in name and name not in {*own, id_column}]:
-            names = ", ".join(map(shown_name, left))
-            logger.warning("%s: columns whose names are taken, or no words, are left out: %s", uri, names)
+            left_out = ", ".join(map(shown_name, left))
+            logger.warning("%s: columns whose names are taken, or no words, are left out: %s", uri, left_out)
     else:
         if wrong := [name for name in columns if name not in free]:
             raise SourceError(f"{uri}: source.columns={wrong[0]} is none of those that can be carried: {_list(free)}")
