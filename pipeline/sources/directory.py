@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SourceError
-from pipeline.sources.files import source_errors
+from pipeline.sources.files import lowered, source_errors
 from pipeline.sources.image_ref import REFS, REFS_AT_ONCE, refs_batch
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S
@@ -36,7 +36,7 @@ class DirectorySource:
         self, uri: str, suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES, patience_s: float = PATIENCE_S
     ) -> None:
         self._folder = Folder(uri, patience_s)
-        self._suffixes = tuple(suffix.lower() for suffix in suffixes) if suffixes is not None else None
+        self._suffixes = lowered(suffixes)
         self.num_ignored = 0
         chosen = list(self._suffixes) if self._suffixes is not None else None
         self.description: dict[str, Any] = {"kind": "directory", "uri": self._folder.uri, "suffixes": chosen}

@@ -28,11 +28,12 @@ class SourceFiles:
 
     Args:
         uri: a file or a folder.
-        suffixes: in lower case, with the dot.
+        suffixes: with the dot, in any case; None for every file.
         patience_s: how long an object store may be in trouble, in seconds.
 
     Attributes:
         uri: in full.
+        suffixes: in lower case.
         num_others: files of other suffixes that the last listing passed over.
 
     Raises:
@@ -40,8 +41,8 @@ class SourceFiles:
         StoreUnavailableError, AccessDeniedError: it cannot be looked at.
     """
 
-    def __init__(self, uri: str, suffixes: tuple[str, ...], patience_s: float) -> None:
-        self._folder, self._suffixes, self.num_others = Folder(uri, patience_s), suffixes, 0
+    def __init__(self, uri: str, suffixes: tuple[str, ...] | None, patience_s: float) -> None:
+        self._folder, self.suffixes, self.num_others = Folder(uri, patience_s), lowered(suffixes), 0
         self.uri = self._folder.uri
         with source_errors(self.uri):
             self._only = self._file(patience_s)
@@ -60,21 +61,29 @@ class SourceFiles:
             return
         with source_errors(self.uri):
             for entry in self._folder.files():
-                if entry.name.lower().endswith(self._suffixes):
+                if self._is_one(entry.name):
                     yield SourceFile(entry.name, self._folder.uri_of(entry.name), entry.size_bytes, entry.version)
                 else:
                     self.num_others += 1
 
+    def _is_one(self, name: str) -> bool:
+        return self.suffixes is None or name.lower().endswith(self.suffixes)
+
     def _file(self, patience_s: float) -> SourceFile | None:
         """The file at the URI itself, if there is one; a folder may have the name of a file."""
         place, _, name = self.uri.rpartition("/")
-        if not name.lower().endswith(self._suffixes) or place.endswith(":/"):
+        if not self._is_one(name) or place.endswith(":/"):
             return None
         try:
             entry = Folder(place or "/", patience_s).file(name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return SourceFile(name, self.uri, entry.size_bytes, entry.version)
+
+
+def lowered(suffixes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Suffixes as names in small letters are compared with them; None stays None, for all."""
+    return None if suffixes is None else tuple(suffix.lower() for suffix in suffixes)
 
 
 @contextmanager

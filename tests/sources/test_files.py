@@ -38,6 +38,13 @@ def test_all_files_of_the_suffix_at_any_depth_in_order(place: str):
     assert list(files) == found
 
 
+def test_suffixes_are_taken_in_any_case_and_none_takes_every_file(place: str):
+    assert [each.name for each in SourceFiles(place, (".Tar",), 1.0)] == NAMES
+    assert [each.name for each in SourceFiles(place, None, 1.0)] == sorted([*NAMES, "b/note.txt"])
+    assert [each.name for each in SourceFiles(f"{place}/b/note.txt", None, 1.0)] == ["note.txt"]
+    assert list(SourceFiles(place, (), 1.0)) == []
+
+
 def test_one_file_is_what_the_listing_of_its_folder_says_of_it(place: str):
     whole = {each.uri: each for each in SourceFiles(place, (".tar",), 1.0)}
     (only,) = SourceFiles(f"{place}/b/1.tar", (".tar",), 1.0)
