@@ -19,6 +19,8 @@ _BUFFER_BYTES = 1 << 16
 _BATCH_BYTES, _MAX_BATCH_ROWS = 4 << 20, 64
 # Of the ids and further columns of a row group.
 _MAX_VALUES_BYTES = 256 << 20
+# Of an image. Of files by themselves execution.decode_max_mib says how many, which this process is not told.
+_MAX_IMAGE_BYTES = 256 << 20
 _VALUES_AT_ONCE = 512  # a value of a dictionary may be long, and be there in every row
 
 
@@ -26,7 +28,8 @@ def image_bytes(source: ServedFile, part: Part) -> bytes:
     """The bytes in one row of one column.
 
     Raises:
-        ImageError: there are none (`NoImageBytes`), or the file is not what it says (`DamagedShard`).
+        ImageError: there are none (`NoImageBytes`), more than 256 MiB (`FileTooLarge`), or the file is not what it
+            says (`DamagedShard`).
     """
     assert part.row is not None
     assert part.column is not None
@@ -156,7 +159,9 @@ class _Images:
             self._rewind()
         try:
             self._read_to(row)
-            value: bytes | None = _leaf(self._batch, column)[row - self._first].as_py()
+            value = _leaf(self._batch, column)[row - self._first]
+            size_bytes = value.as_buffer().size if value.is_valid else 0
+            data: bytes | None = value.as_py() if size_bytes <= _MAX_IMAGE_BYTES else None
         except Exception as error:
             if self._size > 1 and not isinstance(error, MemoryError):  # which row it is shows row by row
                 self._size = 1
@@ -166,7 +171,10 @@ class _Images:
             self._first_damaged = (self._next, str(damaged))
             self._rewind()
             raise damaged from error
-        return value
+        if size_bytes > _MAX_IMAGE_BYTES:
+            said = f"row {row} of its row group has {size_bytes} bytes in {column}, {_MAX_IMAGE_BYTES} are allowed"
+            raise ImageError(said, stage="fetch", error_type="FileTooLarge", error_class="permanent")
+        return data
 
     def _rewind(self) -> None:
         self._batches, self._batch, self._first, self._next = self._begin(self._size), None, 0, 0

@@ -108,6 +108,23 @@ def test_a_row_without_bytes_says_so_and_its_neighbours_are_there():
     assert (file.image(0), file.image(3), null.image(1)) == (images[0], images[2], b"x")
 
 
+def test_a_value_of_more_than_256_mib_is_refused_and_its_neighbours_are_there():
+    size_bytes = (256 << 20) + 1
+    offsets = np.array([0, 1, 1 + size_bytes, 2 + size_bytes], np.int32)
+    values = pa.BinaryArray.from_buffers(
+        pa.binary(), 3, [None, pa.py_buffer(offsets), pa.py_buffer(np.zeros(size_bytes + 2, np.uint8))]
+    )
+    stream = io.BytesIO()
+    options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "row_group_size": 1}
+    pq.write_table(pa.table({"png": values}), stream, **options)
+    file = Counted(stream.getvalue())
+    assert len(file.data) < 1 << 20
+    with pytest.raises(ImageError, match=r"has 268435457 bytes in png, 268435456 are allowed") as caught:
+        file.image(1, "png")
+    assert (caught.value.error_type, caught.value.error_class) == ("FileTooLarge", "permanent")
+    assert [file.image(row, "png") for row in (0, 2)] == [b"\0", b"\0"]
+
+
 def test_a_damaged_page_costs_the_rows_from_it_to_the_end_of_its_group_in_any_order():
     images = contents(40)
     file = images_file(images, row_group_size=20)
