@@ -156,7 +156,7 @@ class ParquetSource:
             ids = pa.array(map(str, values[chosen.id]), pa.string())
         suffix = cast("str", Part(row=0, column=chosen.image).text).removeprefix("row=0")
         parts = pc.binary_join_element_wise("row=", numbers, suffix, "")
-        own = [_own(file, name, values[name], KINDS[kind]) for name, kind in chosen.own.items()]
+        own = [_own(file, name, values[name], kind=kind) for name, kind in chosen.own.items()]
         return self._refs(file, ids, parts, own=own)
 
     def _damaged(self, file: SourceFile, damage: str) -> pa.RecordBatch:
@@ -202,9 +202,9 @@ def _free(plain: Mapping[str, str]) -> dict[str, str]:
     return {name: plain[name] for name in by_name.values()}
 
 
-def _own(file: SourceFile, name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
+def _own(file: SourceFile, name: str, values: list[Any], *, kind: str) -> pa.Array:
     try:
-        return pa.array(values, kind)
+        return pa.array(values, KINDS[kind])
     except OverflowError:
         said = f"column {shown_name(name)} of {file.uri} has numbers of more than 63 bits, which are not carried"
         raise SourceError(f"{said}: {leave_out(name)}") from None
