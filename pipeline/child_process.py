@@ -6,6 +6,7 @@ Decoders of images and readers of lists are such processes; each has a protocol 
 import ctypes
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -21,6 +22,8 @@ _START = (
     "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told.pop('path');"
     "from {module} import main; main(**told)"
 )
+# How Python, torch, C++, Pillow and Arrow say that memory could not be had.
+OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory|malloc of size|realloc of size")
 _PR_SET_PDEATHSIG = 1
 _END_TIMEOUT_S = 5.0
 

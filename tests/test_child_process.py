@@ -66,3 +66,22 @@ def test_a_process_dies_with_its_parent():
         "child.stdout.readline(); os._exit(0)"
     )
     assert run(parent, timeout=30).returncode == 0, "it would go on for a minute, and hold standard error open"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "MemoryError",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2000000000 bytes",
+        "out of memory error when reading image file",
+        "malloc of size 300000064 failed",
+        "realloc of size 300000064 failed",
+    ],
+)
+def test_want_of_memory_is_known_by_its_words(said: str):
+    assert child_process.OUT_OF_MEMORY.search(said)
+
+
+def test_other_errors_are_no_want_of_memory():
+    assert not child_process.OUT_OF_MEMORY.search("ArrowInvalid: CSV parse error: Expected 2 columns, got 3")

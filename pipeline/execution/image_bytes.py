@@ -4,7 +4,6 @@ The store being in trouble is told apart from an image being in trouble, and nev
 on the web that does not answer is its images' fault: lists of pages name many hosts, and some are always gone.
 """
 
-import errno
 import socket
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pipeline.storage.reading import FileChangedError, read_uri
 from pipeline.storage.roots import Roots
 from pipeline.storage.trouble import (
     PATIENCE_S,
+    TROUBLE_OF_DISKS,
     CredentialsError,
     FileTooLargeError,
     RangeNotThereError,
@@ -29,8 +29,6 @@ from pipeline.storage.trouble import (
 )
 from pipeline.storage.uri import shown
 
-# What a disk says when it, or this process, is in trouble, and not the file.
-_TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
 # How long one host on the web may be in trouble: a unit may name as many hosts as it has images.
 _WEB_PATIENCE_S = 10.0
 
@@ -196,7 +194,7 @@ def _without(image: Listed, error: OSError) -> ImageError:
     said = error.strerror or str(error)
     if isinstance(error, FileTooLargeError):
         return _refused("FileTooLarge", f"{said}: raise execution.decode_max_mib", "permanent")
-    if error.errno in _TROUBLE_OF_DISKS:
+    if error.errno in TROUBLE_OF_DISKS:
         return _refused("StoreUnavailable", said, "transient")
     return _refused(type(error).__name__, said, _class_of(error, image))
 

@@ -7,7 +7,6 @@ asked knows which image, if any, ended this process.
 import gc
 import json
 import os
-import re
 import socket
 import sys
 import traceback
@@ -15,15 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.child_process import address_space_bytes, limit_memory, prepare_for_the_worst
+from pipeline.child_process import OUT_OF_MEMORY, address_space_bytes, limit_memory, prepare_for_the_worst
 from pipeline.errors import ImageError
 from pipeline.featureset.part import Part
 from pipeline.preprocessing.decoder_channel import PACKET_BYTES
 from pipeline.preprocessing.pixel_rules import PixelRules
 from pipeline.preprocessing.served_file import ServedFile
 
-# How Python, torch, C++ and Pillow say that memory could not be had.
-OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory")
 _TEXT_CHARACTERS = 8_000  # of a message; even with every character escaped, a packet holds it
 
 

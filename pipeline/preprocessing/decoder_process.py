@@ -16,7 +16,6 @@ from typing import Any
 from pipeline import child_process
 from pipeline.errors import ImageError
 from pipeline.preprocessing.decoder_channel import Channel
-from pipeline.preprocessing.decoder_loop import OUT_OF_MEMORY
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.preprocessing.served_file import BLOCK_BYTES, RangeReader
 
@@ -201,7 +200,7 @@ class DecoderProcess:
             raise DecoderLostError(what, error_type="DecodeTimeout") from None
         except EOFError:
             how, printed = self._how_it_ended(), self._channel.printed()
-            if OUT_OF_MEMORY.search(printed):
+            if child_process.OUT_OF_MEMORY.search(printed):
                 raise self._out_of_memory(f"its decoder {how}") from None
             last_line = printed.rpartition("\n")[2][:200]
             said = f", last saying {last_line!r}" if last_line else ""

@@ -19,6 +19,8 @@ _BUFFER_BYTES = 1 << 16
 _BATCH_BYTES, _MAX_BATCH_ROWS = 4 << 20, 64
 # Of the ids and further columns of a row group.
 _MAX_VALUES_BYTES = 256 << 20
+# Of an image. Of files by themselves execution.decode_max_mib says how many, which this process is not told.
+_MAX_IMAGE_BYTES = 256 << 20
 _VALUES_AT_ONCE = 512  # a value of a dictionary may be long, and be there in every row
 
 
@@ -26,7 +28,8 @@ def image_bytes(source: ServedFile, part: Part) -> bytes:
     """The bytes in one row of one column.
 
     Raises:
-        ImageError: there are none (`NoImageBytes`), or the file is not what it says (`DamagedShard`).
+        ImageError: there are none (`NoImageBytes`), more than 256 MiB (`FileTooLarge`), or the file is not what it
+            says (`DamagedShard`).
     """
     assert part.row is not None
     assert part.column is not None
@@ -83,10 +86,10 @@ class _Table:
 
     def description(self) -> dict[str, Any]:
         fields = [field for field in self._schema if "." not in field.name]
-        kinds = {field.name: _kind(field.type) for field in fields}
+        kinds = {field.name: _kind(field) for field in fields}
         for field in fields:
             if _is_struct(field.type):
-                kinds |= {f"{field.name}.{child.name}": _kind(child.type) for child in _children(field)}
+                kinds |= {f"{field.name}.{child.name}": _kind(child) for child in _children(field)}
         return {
             "groups": [group.num_rows for group in self._groups],
             "columns": {name: kind for name, kind in kinds.items() if kind is not None},
@@ -156,7 +159,9 @@ class _Images:
             self._rewind()
         try:
             self._read_to(row)
-            value: bytes | None = _leaf(self._batch, column)[row - self._first].as_py()
+            value = _leaf(self._batch, column)[row - self._first]
+            size_bytes = value.as_buffer().size if value.is_valid else 0
+            data: bytes | None = value.as_py() if size_bytes <= _MAX_IMAGE_BYTES else None
         except Exception as error:
             if self._size > 1 and not isinstance(error, MemoryError):  # which row it is shows row by row
                 self._size = 1
@@ -166,7 +171,10 @@ class _Images:
             self._first_damaged = (self._next, str(damaged))
             self._rewind()
             raise damaged from error
-        return value
+        if size_bytes > _MAX_IMAGE_BYTES:
+            said = f"row {row} of its row group has {size_bytes} bytes in {column}, {_MAX_IMAGE_BYTES} are allowed"
+            raise ImageError(said, stage="fetch", error_type="FileTooLarge", error_class="permanent")
+        return data
 
     def _rewind(self) -> None:
         self._batches, self._batch, self._first, self._next = self._begin(self._size), None, 0, 0
@@ -234,26 +242,23 @@ def _is_binary(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _kind(kind: Any) -> str | None:
-    from pyarrow import types
+def _kind(field: Any) -> str | None:
+    from pipeline.featureset.columns import kind_of  # which takes Arrow along
 
-    if types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_temporal(kind) or types.is_decimal(kind):
-        return "text"
-    if types.is_integer(kind):
-        return "integer"
-    if types.is_floating(kind):
-        return "float"
-    return "boolean" if types.is_boolean(kind) else None
+    return kind_of(field)
 
 
 def _plain(values: Any) -> Any:
-    """Values as JSON has them."""
+    """Values as JSON has them, of which numbers may have more than 63 bits: a plan says so."""
     import pyarrow as pa
+    from pyarrow import types
 
-    target = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64()}.get(_kind(values.type) or "")
-    return values if target is None or values.type == target else values.cast(target)
+    from pipeline.featureset.columns import KINDS
+
+    kind = _kind(pa.field("", values.type))
+    if types.is_uint64(values.type) or kind is None or values.type == KINDS[kind]:
+        return values
+    return values.cast(KINDS[kind])
 
 
 def _damaged(what: str, error: Exception | None = None) -> ImageError:

@@ -5,15 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.featureset.columns import KINDS, require_names
 from pipeline.sources.image_ref import REFS
-from pipeline.sources.list_columns import (
-    KINDS,
-    MAX_BATCH_BYTES,
-    MAX_COLUMNS,
-    MAX_ROWS_AT_ONCE,
-    refs_schema,
-    require_names,
-)
+from pipeline.sources.list_columns import MAX_BATCH_BYTES, MAX_COLUMNS, MAX_ROWS_AT_ONCE, refs_schema
 
 
 @dataclass(frozen=True)

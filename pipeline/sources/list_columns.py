@@ -3,51 +3,29 @@
 Everything else a list could hold is refused by column or by row: what comes out are text, numbers and truth values.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputListError
-from pipeline.featureset.schema import INDEX, PART, PLAN, TILES
+from pipeline.featureset.columns import KINDS, kind_of, leave_out, require_names, shown_name
 from pipeline.sources.image_ref import REFS, written_versions
+from pipeline.storage.uri import redacted, resolved
 
 URI, IMAGE_ID, SIZE_BYTES, VERSION = "uri", "image_id", "size_bytes", "version"
 _OF_REFS = (URI, IMAGE_ID, SIZE_BYTES, VERSION)
-# Names that indexes and plans have themselves; DuckDB, which compares lists, does not tell capitals from small letters.
-_RESERVED = frozenset({*INDEX.names, *PLAN.names, *TILES.names, PART.name, "place"}) - set(_OF_REFS)
-_NAME = re.compile(r"\w[\w -]{0,99}")
 MAX_COLUMNS = 256
 # A list says where images are and what they are called; with 2 kB a row it fits whoever holds a hundred thousand rows.
 MAX_TEXT_BYTES = 2**16
 MAX_ROWS_AT_ONCE = 2**14
 MAX_BATCH_BYTES = 2**25
 
-# What a list's own columns come as, whatever kind of text, number or time they are in the list.
-KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
-# User-info, and what signs a web page's address: neither is to be read in ids of images.
-_USER = r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*:[^/@]*@"
-_SIGNATURE = r"(?i)([?&](?:x-(?:amz|goog)-[a-z-]+|signature|sig|credential|token|key)=)[^&]*"
+# What may have a user, a password or a token in it, or only a port or an Azure account: `storage.uri` tells them apart.
+_MAY_HAVE_USER = "://[^/]*[@:]"
+# Any parameter of a web page may sign it, so that no query is to be read in ids of images.
+_HAS_QUERY = r"(?i)^https?://[^?]*\?"
 _IS_ABSOLUTE = "^(/|[A-Za-z][A-Za-z0-9+._-]*:)"
-
-
-def kind_of(field: pa.Field) -> str | None:
-    """Which of `KINDS` a column comes as; None for what is not carried: lists, structs, bytes, extension types."""
-    kind = field.type
-    if b"ARROW:extension:name" in (field.metadata or {}):
-        return None
-    if pa.types.is_dictionary(kind):
-        return kind_of(pa.field(field.name, kind.value_type))
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    is_time = pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)
-    if is_text or is_time or pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return "text"
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind):
-        return "float"
-    return "boolean" if pa.types.is_boolean(kind) else None
 
 
 def chosen_columns(given: pa.Schema, columns: Sequence[str] | None) -> dict[str, str]:
@@ -63,41 +41,28 @@ def chosen_columns(given: pa.Schema, columns: Sequence[str] | None) -> dict[str,
     names = list(given.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputListError(f"has two columns {_shown(twice[0])}")
+        raise InputListError(f"has two columns {shown_name(twice[0])}")
     if URI not in names:
         raise InputListError(f"has no column 'uri', only {_some(names)}; call the column with paths or URIs uri")
     missing = [name for name in columns or () if name not in names]
     if missing:
-        raise InputListError(f"has no column {_shown(missing[0])}, which source.columns asks for, only {_some(names)}")
+        raise InputListError(
+            f"has no column {shown_name(missing[0])}, which source.columns asks for, only {_some(names)}"
+        )
     own = [name for name in (names if columns is None else columns) if name not in _OF_REFS]
     if len(own) > MAX_COLUMNS:
-        raise InputListError(f"has {len(own)} columns of its own, {MAX_COLUMNS} are allowed; {_leave_out(own[0])}")
+        raise InputListError(f"has {len(own)} columns of its own, {MAX_COLUMNS} are allowed; {leave_out(own[0])}")
     chosen = {name: _kind_of_ref(given.field(name)) for name in _OF_REFS if name in names}
     require_names(own)
     for name in own:
         kind = kind_of(given.field(name))
         if kind is None:
             what = str(given.field(name).type)[:60]
-            raise InputListError(f"column {_shown(name)} is of a kind that is not carried ({what}); {_leave_out(name)}")
+            raise InputListError(
+                f"column {shown_name(name)} is of a kind that is not carried ({what}); {leave_out(name)}"
+            )
         chosen[name] = kind
     return chosen
-
-
-def require_names(own: Iterable[str]) -> None:
-    """Refuses columns that would be taken for others.
-
-    Raises:
-        InputListError: a name is one of the index or the plan, is twice there but for capitals, or is no word.
-    """
-    seen: set[str] = set()
-    for name in own:
-        if _NAME.fullmatch(name) is None:
-            raise InputListError(f"column {_shown(name)} is no word of letters, digits, _ and -; {_leave_out(name)}")
-        if name.lower() in _RESERVED or name.lower() in _OF_REFS:
-            raise InputListError(f"column {_shown(name)} has a name that feature sets use; {_leave_out(name)}")
-        if name.lower() in seen:
-            raise InputListError(f"column {_shown(name)} differs from another in capitals alone; {_leave_out(name)}")
-        seen.add(name.lower())
 
 
 def refs_schema(chosen: dict[str, str]) -> pa.Schema:
@@ -122,19 +87,16 @@ def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: i
     for name in (URI, IMAGE_ID):
         if name in found:
             _require(pc.invert(pc.equal(pc.fill_null(found[name], ""), "")), first, f"has no {name}")
-    written = pc.replace_substring_regex(found[URI], _USER, r"\1***@")  # which is refused where it is read
     if SIZE_BYTES in found:
         found[SIZE_BYTES] = pc.fill_null(found[SIZE_BYTES], 0)
         _require(pc.greater_equal(found[SIZE_BYTES], 0), first, "has a negative size_bytes")
-    relative = pc.invert(pc.match_substring_regex(written, _IS_ABSOLUTE))
-    below = pc.binary_join_element_wise(base.rstrip("/"), written, "/")
     columns = {
-        IMAGE_ID: found.get(IMAGE_ID, pc.replace_substring_regex(written, _SIGNATURE, r"\1***")),
-        URI: pc.if_else(relative, below, written),
-        SIZE_BYTES: found.get(SIZE_BYTES, pa.repeat(pa.scalar(0, pa.int64()), len(written))),
+        IMAGE_ID: found[IMAGE_ID] if IMAGE_ID in found else _ids(found[URI], first),
+        URI: _uris(found[URI], base),
+        SIZE_BYTES: found.get(SIZE_BYTES, pa.repeat(pa.scalar(0, pa.int64()), rows.num_rows)),
         VERSION: written_versions(pc.fill_null(found[VERSION], ""))
         if VERSION in found
-        else pa.repeat("", len(written)),
+        else pa.repeat("", rows.num_rows),
     }
     schema = refs_schema(chosen)
     batch = pa.RecordBatch.from_arrays([columns.get(name, found.get(name)) for name in schema.names], schema=schema)
@@ -144,6 +106,27 @@ def refs_of(rows: pa.RecordBatch, chosen: dict[str, str], *, base: str, first: i
     return batch
 
 
+def _uris(written: pa.Array, base: str) -> pa.Array:
+    """Where the images are: `storage.uri.resolved` of each, at the speed of Arrow where that is not in question."""
+    relative = pc.invert(pc.match_substring_regex(written, _IS_ABSOLUTE))
+    below = pc.binary_join_element_wise(base.rstrip("/"), written, "/")
+    return _replaced(pc.if_else(relative, below, written), written, lambda uri: resolved(uri, base))
+
+
+def _ids(written: pa.Array, first: int) -> pa.Array:
+    """Ids of images whose list has none: their URIs, without what is secret in them."""
+    has_none = "is a web page with a query, which may be secret and so is no id; add a column image_id"
+    _require(pc.invert(pc.match_substring_regex(written, _HAS_QUERY)), first, has_none)
+    return _replaced(written, written, redacted)
+
+
+def _replaced(usual: pa.Array, written: pa.Array, judge: Callable[[str], str]) -> pa.Array:
+    """What is usual, but what is judged where a URI may have a user or password."""
+    is_odd = pc.match_substring_regex(written, _MAY_HAVE_USER)
+    judged = [judge(uri) for uri in written.filter(is_odd).to_pylist()]
+    return pc.replace_with_mask(usual, is_odd, pa.array(judged, pa.string())) if judged else usual
+
+
 def _kind_of_ref(field: pa.Field) -> str:
     kind = kind_of(field)
     if field.name == SIZE_BYTES and kind in ("integer", "float", "text"):
@@ -151,7 +134,7 @@ def _kind_of_ref(field: pa.Field) -> str:
     if kind == "text" or (field.name in (IMAGE_ID, VERSION) and kind == "integer"):
         return "text"
     wanted = "a number" if field.name == SIZE_BYTES else "text"
-    raise InputListError(f"column {_shown(field.name)} is {str(field.type)[:60]}, not {wanted}")
+    raise InputListError(f"column {shown_name(field.name)} is {str(field.type)[:60]}, not {wanted}")
 
 
 def _column(array: pa.Array, name: str, kind: str, *, first: int) -> pa.Array:
@@ -193,14 +176,6 @@ def _require(holds: pa.Array, first: int, what: str) -> None:
         raise InputListError(f"row {first + row} {what}")
 
 
-def _leave_out(name: str) -> str:
-    return f"rename it, or leave {_shown(name)} out with source.columns, which names the columns to take ([]: none)"
-
-
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{', '.join(map(_shown, names[:8]))}{more}"
-
-
-def _shown(name: str) -> str:
-    return ascii(name if len(name) <= 60 else f"{name[:60]}...")
+    return f"{', '.join(map(shown_name, names[:8]))}{more}"

@@ -6,20 +6,18 @@ It has no file open and no credentials; a message is one letter and then JSON or
 import io
 import json
 import os
-import re
 import resource
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.child_process import limit_memory, prepare_for_the_worst
+from pipeline.child_process import OUT_OF_MEMORY, limit_memory, prepare_for_the_worst
 from pipeline.errors import InputListError
 
 READY, READ, SCHEMA, BATCH, DONE, REFUSED, FAILED = b"+", b"r", b"s", b"b", b".", b"!", b"?"
 MAX_HEARD_BYTES = 2**24
 _PRINTED_BYTES = 2**20
 _TEXT_CHARACTERS = 2_000
-_OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|allocate memory|malloc of size|realloc of size")
 
 
 def main(*, memory_bytes: int) -> None:
@@ -75,7 +73,7 @@ def _answer(parent: _Parent, request: dict[str, Any], memory_bytes: int) -> None
         end = REFUSED, str(error)
     except (MemoryError, pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = f"{type(error).__name__}: {error}"
-        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
+        if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
             end = REFUSED, f"takes more than {memory_bytes // 2**20} MiB to read; write smaller pages and rows"
         else:
             end = REFUSED, f"cannot be read: {ascii(said[:300])[1:-1]}"
@@ -102,13 +100,15 @@ def _read(
     rows = open_rows(io.BufferedReader(served, READ_BYTES), suffix, size_bytes)
     chosen = chosen_columns(rows.schema, columns)
     parent.tell(SCHEMA, {"columns": list(chosen.items()), "num_rows": rows.num_rows})
+    if max_rows is None:
+        return
     first = 1
     # A count too high is judged by the parent, which closes its end of the socket over it.
-    for batch in rows.batches(list(chosen)) if max_rows is not None else ():
+    for batch in rows.batches(list(chosen)):
         if batch.num_rows:
             parent.say(BATCH, refs_of(batch, chosen, base=base, first=first).serialize().to_pybytes())
             first += batch.num_rows
-        if max_rows is not None and first > max_rows + 1:
+        if first > max_rows + 1:
             break
 
 

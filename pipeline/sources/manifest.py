@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import AccessDeniedError, InputListError, SourceError, StoreUnavailableError
-from pipeline.sources.files import SourceFile, SourceFiles
+from pipeline.errors import InputListError, SourceError
+from pipeline.sources.files import SourceFile, SourceFiles, source_errors
 from pipeline.sources.list_answers import ListSchema
 from pipeline.sources.list_columns import refs_schema
 from pipeline.sources.list_formats import SUFFIXES, suffix_of
@@ -139,13 +139,10 @@ class ManifestSource:
 @contextmanager
 def _naming(uri: str) -> Iterator[None]:
     """Errors of reading a list leave the block as ours."""
-    try:
-        yield
-    except StoreUnavailableError:
-        raise
-    except FileChangedError as error:
-        raise InputListError(f"{uri} has changed while it was read ({error}); run the same command again") from error
-    except PermissionError as error:
-        raise AccessDeniedError(f"no permission to read {uri}: {error.strerror or error}") from error
-    except OSError as error:
-        raise SourceError(f"the list {uri} cannot be read: {error.strerror or error}") from error
+    with source_errors(uri, "read"):
+        try:
+            yield
+        except FileChangedError as error:
+            raise InputListError(
+                f"{uri} has changed while it was read ({error}); run the same command again"
+            ) from error

@@ -16,17 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ImageError, SourceError
+from pipeline.featureset.columns import KINDS, leave_out, refusal_of, shown_name
 from pipeline.featureset.part import Part
-from pipeline.featureset.schema import INDEX, PART, PLAN
+from pipeline.featureset.schema import PART
 from pipeline.sources.files import SourceFile, SourceFiles
 from pipeline.sources.image_ref import REFS, REFS_AT_ONCE, Ask
 from pipeline.storage.trouble import PATIENCE_S
 
 logger = logging.getLogger("pipeline")
-
-_KINDS = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
-# What plans and indexes have themselves; DuckDB, which compares listings, takes capitals for small letters.
-_RESERVED = frozenset({*INDEX.names, *PLAN.names, *REFS.names, PART.name, "place"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class ParquetSource:
         patience_s: how long an object store may be in trouble, in seconds.
 
     Raises:
-        SourceError: there are no such files; later, none that can be read, or no such columns.
+        SourceError: there are no such files; later, none that can be read, no such columns, or too large numbers.
     """
 
     num_ignored = 0
@@ -84,7 +81,7 @@ class ParquetSource:
     @property
     def schema(self) -> pa.Schema:
         """Columns of its refs."""
-        own = [pa.field(name, _KINDS[kind]) for name, kind in self._columns.own.items()]
+        own = [pa.field(name, KINDS[kind]) for name, kind in self._columns.own.items()]
         return pa.schema([*REFS, PART, *own])
 
     def refs(self) -> Iterator[pa.RecordBatch]:
@@ -156,14 +153,14 @@ class ParquetSource:
                 row = rows[values[chosen.id].index(None)]
                 said = f"row {row} of {file.uri} has no {chosen.id}"
                 raise SourceError(f"{said}: choose another source.id_column, or none, which makes ids file#row")
-            ids = pc.cast(pa.array(values[chosen.id]), pa.string())
+            ids = pa.array(map(str, values[chosen.id]), pa.string())
         suffix = cast("str", Part(row=0, column=chosen.image).text).removeprefix("row=0")
         parts = pc.binary_join_element_wise("row=", numbers, suffix, "")
-        own = [pa.array(values[name], _KINDS[kind]) for name, kind in chosen.own.items()]
+        own = [_own(file, name, values[name], kind=kind) for name, kind in chosen.own.items()]
         return self._refs(file, ids, parts, own=own)
 
     def _damaged(self, file: SourceFile, damage: str) -> pa.RecordBatch:
-        own = [pa.nulls(1, _KINDS[kind]) for kind in self._columns.own.values()]
+        own = [pa.nulls(1, KINDS[kind]) for kind in self._columns.own.values()]
         return self._refs(file, pa.array([file.name]), pa.array([Part(damage=damage).text]), own=own)
 
     def _refs(self, file: SourceFile, ids: pa.Array, parts: pa.Array, *, own: list[pa.Array]) -> pa.RecordBatch:
@@ -187,7 +184,8 @@ def _chosen(
     if columns is None:
         own = {name: kind for name, kind in free.items() if name != id_column}
         if left := [name for name in plain if "." not in name and name not in {*own, id_column}]:
-            logger.warning("%s: columns with names that feature sets use are left out: %s", uri, _list(left))
+            left_out = ", ".join(map(shown_name, left))
+            logger.warning("%s: columns whose names are taken, or no words, are left out: %s", uri, left_out)
     else:
         if wrong := [name for name in columns if name not in free]:
             raise SourceError(f"{uri}: source.columns={wrong[0]} is none of those that can be carried: {_list(free)}")
@@ -199,9 +197,17 @@ def _free(plain: Mapping[str, str]) -> dict[str, str]:
     """The columns whose names stand for nothing else, and for no other but for capitals."""
     by_name: dict[str, str] = {}
     for name in plain:
-        if "." not in name and name.lower() not in _RESERVED:
-            by_name.setdefault(name.lower(), name)
+        if refusal_of(name, by_name) is None:
+            by_name[name.lower()] = name
     return {name: plain[name] for name in by_name.values()}
+
+
+def _own(file: SourceFile, name: str, values: list[Any], *, kind: str) -> pa.Array:
+    try:
+        return pa.array(values, KINDS[kind])
+    except OverflowError:
+        said = f"column {shown_name(name)} of {file.uri} has numbers of more than 63 bits, which are not carried"
+        raise SourceError(f"{said}: {leave_out(name)}") from None
 
 
 def _damaged(said: str) -> ImageError:

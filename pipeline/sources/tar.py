@@ -17,7 +17,7 @@ from pipeline.errors import SourceError
 from pipeline.featureset.part import Part
 from pipeline.featureset.schema import PART
 from pipeline.sources.directory import IMAGE_SUFFIXES
-from pipeline.sources.files import SourceFile, SourceFiles
+from pipeline.sources.files import SourceFile, SourceFiles, lowered
 from pipeline.sources.image_ref import REFS, REFS_AT_ONCE
 from pipeline.sources.tar_index import PassedOver, TarIndex, index_of
 from pipeline.storage.spreading import in_threads
@@ -55,7 +55,7 @@ class TarSource:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._files = SourceFiles(uri, (".tar", *_COMPRESSED), patience_s)
-        self._suffixes = None if suffixes is None else tuple(suffix.lower() for suffix in suffixes)
+        self._suffixes = lowered(suffixes)
         self._shard_ids, self._patience_s = shard_ids, patience_s
         self.num_ignored = 0
         self.description: dict[str, Any] = {

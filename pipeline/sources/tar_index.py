@@ -16,14 +16,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import AccessDeniedError
-from pipeline.sources.files import SourceFile
+from pipeline.errors import StoreUnavailableError
+from pipeline.sources.files import SourceFile, place_errors
 from pipeline.sources.image_ref import REFS_AT_ONCE
 from pipeline.sources.tar_headers import DamagedShardError, members
 from pipeline.storage.cache import cache_folder
 from pipeline.storage.local import printable
 from pipeline.storage.reading import read_uri
-from pipeline.storage.trouble import CredentialsError, patiently
+from pipeline.storage.trouble import patiently
 
 # Headers lie as far apart as members are long: a store is asked for many at a time, a disk reads on by itself.
 _STORE_AHEAD_BYTES, _DISK_AHEAD_BYTES = 1 << 20, 1 << 16
@@ -74,18 +74,17 @@ def index_of(shard: SourceFile, patience_s: float) -> TarIndex:
 def _read(read: Callable[[int, int], bytes], shard: SourceFile) -> TarIndex:
     rows = _Rows()
     try:
-        for member in members(read, shard.size_bytes):
-            if member.refusal is None:
-                rows.add(printable(member.name), member.start, member.end)
-            else:
-                rows.pass_over(member.refusal, printable(member.name[:200]))
+        with place_errors(shard.uri, "read"):
+            for member in members(read, shard.size_bytes):
+                if member.refusal is None:
+                    rows.add(printable(member.name), member.start, member.end)
+                else:
+                    rows.pass_over(member.refusal, printable(member.name[:200]))
     except DamagedShardError as error:
         return rows.index(str(error))
-    except CredentialsError as error:
-        raise AccessDeniedError(f"{shard.uri} cannot be read: {error.strerror}") from error
+    except StoreUnavailableError:
+        raise
     except OSError as error:
-        if isinstance(error, ConnectionError | TimeoutError):
-            raise
         return rows.index(f"it cannot be read: {error.strerror or error}")
     return rows.index(None)
 

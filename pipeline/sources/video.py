@@ -57,9 +57,9 @@ class VideoSource:
     ) -> None:
         if find_spec("av") is None:
             raise SourceError("source=video needs PyAV, here and on every node: pip install 'sam2-embed[video]'")
-        self._files = SourceFiles(uri, suffixes or ("",), patience_s)
+        self._files = SourceFiles(uri, suffixes, patience_s)
         self._every, self._ask = every, ask
-        chosen = None if suffixes is None else list(suffixes)
+        chosen = None if self._files.suffixes is None else list(self._files.suffixes)
         self.description: dict[str, Any] = {
             "kind": "video",
             "uri": self._files.uri,

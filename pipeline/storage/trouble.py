@@ -25,6 +25,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 20.0
 # Short trouble is nobody's business.
 _SILENT_S = 5.0
 
+# What a disk says when it, or this process, is in trouble, and not the file.
+TROUBLE_OF_DISKS = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
 # Whose errors have trees of their own, beside the operating system's.
 _STORE_LIBRARIES = frozenset(
     {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "httpcore", "httpx", "requests", "urllib3"}

@@ -16,6 +16,8 @@ from job import compose_values, model_overrides  # noqa: E402
 from pipeline.config import AbandonConfig, CleanConfig, RepairConfig, VerifyConfig, checked, checked_job, job_config  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
 from pipeline.export_config import BuildIndexConfig, FindDuplicatesConfig, search_config  # noqa: E402
+from pipeline.sources.directory import IMAGE_SUFFIXES  # noqa: E402
+from pipeline.sources.video import VIDEO_SUFFIXES  # noqa: E402
 
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIGS.glob("*/*.yaml"))]
 
@@ -40,6 +42,13 @@ def test_defaults_are_those_of_the_contract():
     assert values["sink"]["uri"] == "outputs/features"
     assert values["features"]["storage_dtype"] == "float16"
     assert values["model"]["checkpoint"] is None
+
+
+@pytest.mark.parametrize(
+    ("source", "suffixes"), [("directory", IMAGE_SUFFIXES), ("tar", IMAGE_SUFFIXES), ("video", VIDEO_SUFFIXES)]
+)
+def test_a_source_takes_the_same_suffixes_from_its_file_as_without(source: str, suffixes: tuple[str, ...]):
+    assert compose_values("embed", [f"source={source}"])["source"]["suffixes"] == list(suffixes)
 
 
 def test_model_overrides_are_handed_on_relative_to_the_encoder():

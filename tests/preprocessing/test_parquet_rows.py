@@ -108,6 +108,23 @@ def test_a_row_without_bytes_says_so_and_its_neighbours_are_there():
     assert (file.image(0), file.image(3), null.image(1)) == (images[0], images[2], b"x")
 
 
+def test_a_value_of_more_than_256_mib_is_refused_and_its_neighbours_are_there():
+    size_bytes = (256 << 20) + 1
+    offsets = np.array([0, 1, 1 + size_bytes, 2 + size_bytes], np.int32)
+    values = pa.BinaryArray.from_buffers(
+        pa.binary(), 3, [None, pa.py_buffer(offsets), pa.py_buffer(np.zeros(size_bytes + 2, np.uint8))]
+    )
+    stream = io.BytesIO()
+    options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "row_group_size": 1}
+    pq.write_table(pa.table({"png": values}), stream, **options)
+    file = Counted(stream.getvalue())
+    assert len(file.data) < 1 << 20
+    with pytest.raises(ImageError, match=r"has 268435457 bytes in png, 268435456 are allowed") as caught:
+        file.image(1, "png")
+    assert (caught.value.error_type, caught.value.error_class) == ("FileTooLarge", "permanent")
+    assert [file.image(row, "png") for row in (0, 2)] == [b"\0", b"\0"]
+
+
 def test_a_damaged_page_costs_the_rows_from_it_to_the_end_of_its_group_in_any_order():
     images = contents(40)
     file = images_file(images, row_group_size=20)
@@ -243,22 +260,27 @@ def test_a_dictionary_that_unpacks_to_gigabytes_is_not_unpacked():
     assert "more than" in ask(file, {"group": 0, "columns": ["caption"]})
 
 
-def test_text_that_is_not_utf_8_and_numbers_that_are_too_large_are_damage():
+def test_text_that_is_not_utf_8_is_damage_and_numbers_are_told_however_large():
     text = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
     file = Counted(written(pa.table({"image": [b"y"], "a": text, "b": pa.array([2**64 - 1], pa.uint64())})))
     assert "its columns cannot be read" in ask(file, {"group": 0, "columns": ["a"]})
-    assert "its columns cannot be read" in ask(file, {"group": 0, "columns": ["b"]})
+    assert json.loads(json.dumps(answer(file.source, {"group": 0, "columns": ["b"]}))) == {"b": [2**64 - 1]}
 
 
 def test_flipped_bytes_are_damage_or_change_nothing():
     images = contents(6)
     data = images_file(images, row_group_size=3).data
     random = np.random.default_rng(1)
+    errors, num_whole = list[ImageError](), 0
     for place in [*random.integers(0, len(data), 40), *random.integers(len(data) - 2000, len(data), 160)]:
         file = Counted(data[:place] + bytes([data[place] ^ int(random.integers(1, 256))]) + data[place + 1 :])
         try:
             answer(file.source, {})
             found = [file.image(row) for row in range(6)]
-        except ImageError:
+        except ImageError as error:
+            errors.append(error)
             continue
         assert found == images, place
+        num_whole += 1
+    assert {error.error_type for error in errors} == {"DamagedShard"}
+    assert num_whole > 0

@@ -15,7 +15,7 @@ from pipeline.storage.reading import read_uri
 from tests.faults.faults import Answer, Fault, Reset
 from tests.faults.listings import RepeatPage, SmallPages
 from tests.faults.proxied import ProxiedBucket
-from tests.privileges import without_privileges
+from tests.privileges import without_file_handles, without_privileges
 
 FILES = ["b.jpg", "a.PNG", "cats/1.jpeg", "cats/deep/2.tiff", "notes.txt", "cats/labels.json", ".thumb.jpg", "jpg"]
 IMAGES = ["a.PNG", "b.jpg", "cats/1.jpeg", "cats/deep/2.tiff"]
@@ -190,3 +190,10 @@ def test_open_source_finds_a_directory_by_its_kind(photos: Path):
     source = open_source("directory", uri=str(photos), suffixes=(".jpg",))
     assert isinstance(source, DirectorySource)
     assert ids(source) == ["b.jpg"]
+
+
+def test_a_machine_that_can_open_nothing_more_is_not_the_folders_fault(photos: Path):
+    source = DirectorySource(str(photos))
+    with pytest.raises(StoreUnavailableError, match=r"photos cannot be listed: Too many open"), without_file_handles():
+        refs(source)
+    assert ids(source) == IMAGES

@@ -1,13 +1,16 @@
 """The files of a source: one by its name, or all below a folder, wherever they are."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import AccessDeniedError, SourceError, StoreUnavailableError
-from pipeline.sources.files import SourceFiles, listing_errors
+from pipeline.sources.files import SourceFiles, place_errors, source_errors
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
+from tests.privileges import without_file_handles
 
 NAMES = ["b/1.tar", "b/2.TAR", "c.tar"]
 
@@ -33,6 +36,13 @@ def test_all_files_of_the_suffix_at_any_depth_in_order(place: str):
     assert all(each.version for each in found)
     assert files.num_others == 1
     assert list(files) == found
+
+
+def test_suffixes_are_taken_in_any_case_and_none_takes_every_file(place: str):
+    assert [each.name for each in SourceFiles(place, (".Tar",), 1.0)] == NAMES
+    assert [each.name for each in SourceFiles(place, None, 1.0)] == sorted([*NAMES, "b/note.txt"])
+    assert [each.name for each in SourceFiles(f"{place}/b/note.txt", None, 1.0)] == ["note.txt"]
+    assert list(SourceFiles(place, (), 1.0)) == []
 
 
 def test_one_file_is_what_the_listing_of_its_folder_says_of_it(place: str):
@@ -63,6 +73,27 @@ def test_a_place_that_may_not_be_listed_or_does_not_answer_says_so(store: Proxie
         store.proxy.clear()
 
 
-def test_other_errors_of_listing_name_the_place():
-    with pytest.raises(SourceError, match="/x cannot be listed: broken"), listing_errors("/x"):
-        raise OSError("broken")
+@pytest.mark.parametrize(
+    ("error", "ours", "said"),
+    [
+        (OSError("broken"), SourceError, "/x cannot be listed: broken"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), StoreUnavailableError, "/x cannot be listed: Input/output error"),
+        (OSError(errno.ESTALE, os.strerror(errno.ESTALE)), StoreUnavailableError, "/x cannot be listed: Stale"),
+        (PermissionError(errno.EACCES, "no"), AccessDeniedError, "no permission to list /x: no"),
+        (StoreUnavailableError("/x is gone"), StoreUnavailableError, "^/x is gone$"),
+    ],
+)
+def test_errors_of_a_source_name_the_place(error: OSError, ours: type[Exception], said: str):
+    with pytest.raises(ours, match=said), source_errors("/x"):
+        raise error
+    with pytest.raises(type(error) if ours is SourceError else ours) as caught, place_errors("/x", "list"):
+        raise error
+    assert (caught.value is error) == (ours is SourceError or type(error) is ours)
+
+
+def test_a_machine_that_can_open_nothing_more_is_not_the_sources_fault(tmp_path: Path):
+    (tmp_path / "a.tar").touch()
+    files = SourceFiles(str(tmp_path), (".tar",), 1.0)
+    with pytest.raises(StoreUnavailableError, match="Too many open files"), without_file_handles():
+        list(files)
+    assert len(list(files)) == 1

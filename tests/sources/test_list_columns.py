@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import InputListError
 from pipeline.featureset.schema import INDEX, PLAN
 from pipeline.sources.image_ref import REFS, store_version
-from pipeline.sources.list_columns import KINDS, MAX_BATCH_BYTES, chosen_columns, kind_of, refs_of, refs_schema
+from pipeline.sources.list_columns import MAX_BATCH_BYTES, chosen_columns, refs_of, refs_schema
 
 URIS = pa.array(["a.jpg", "b.jpg"])
 
@@ -70,12 +70,6 @@ def test_any_other_kind_is_refused_with_how_to_leave_it_out(kind: pa.DataType):
     assert chosen_columns(given, []) == {"uri": "text"}
 
 
-def test_an_extension_that_this_process_does_not_know_is_one_too():
-    field = pa.field("own", pa.string(), metadata={"ARROW:extension:name": "somebody.elses"})
-    assert kind_of(field) is None
-    assert kind_of(field.remove_metadata()) == "text"
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -128,14 +122,35 @@ def test_relative_names_start_at_the_folder_of_the_list_and_are_ids_as_they_are_
     assert found["uri"].to_pylist() == [f"/data/{name}" for name in written[:3]] + written[3:7] + ["/data/a b:c.jpg"]
 
 
-def test_no_id_shows_a_password_or_a_signature():
-    page = "https://host/a.jpg?size=9&X-Amz-Signature=hunter2&X-Amz-Expires=5"
-    written = ["s3://user:hunter2@b/k", page, "az://box@account.blob.core.windows.net/k"]
-    rows = pa.RecordBatch.from_pydict({"uri": written})
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("s3://user:hunter2@b/k", "s3://***@b/k"),
+        ("https://hunter2@host/a.jpg", "https://***@host/a.jpg"),
+        ("https://user:hunter2/w@host/a.jpg", "https://***@"),
+        ("https://user:p@hunter2@host/a.jpg", "https://***@host/a.jpg"),
+        ("HTTPS://user:hunter2@host:8443/a.jpg", "HTTPS://***@host:8443/a.jpg"),
+        ("https://host:8443/a@2x.jpg", "https://host:8443/a@2x.jpg"),
+        ("http://[2001:db8::1]:80/a.jpg", "http://[2001:db8::1]:80/a.jpg"),
+        ("az://box@account.blob.core.windows.net/k", "az://box@account.blob.core.windows.net/k"),
+        ("abfss://user:hunter2@account.blob.core.windows.net/k", "abfss://***@account.blob.core.windows.net/k"),
+    ],
+)
+def test_no_user_password_or_token_of_a_uri_gets_into_ids_or_uris(written: str, kept: str):
+    rows = pa.RecordBatch.from_pydict({"uri": ["a.jpg", written, "s3://b/k"]})
     found = refs_of(rows, chosen_columns(rows.schema, None), base="/data", first=1)
-    ids = ["s3://***@b/k", "https://host/a.jpg?size=9&X-Amz-Signature=***&X-Amz-Expires=***", *written[2:]]
-    assert found["image_id"].to_pylist() == ids
-    assert found["uri"].to_pylist() == [ids[0], page, written[2]]
+    assert found["image_id"].to_pylist() == ["a.jpg", kept, "s3://b/k"]
+    assert found["uri"].to_pylist() == ["/data/a.jpg", kept, "s3://b/k"]
+    assert "hunter2" not in str(found.to_pylist())
+
+
+@pytest.mark.parametrize("page", ["https://host/a.jpg?h=hunter2", "HTTP://host?id=1", "https://host:80/a#b?c"])
+def test_a_web_page_with_a_query_needs_an_id_of_its_own(page: str):
+    with pytest.raises(InputListError, match=r"row 2 is a web page with a query, .* add a column image_id"):
+        refs({"uri": pa.array(["s3://b/a?b", page])})
+    (_, row) = refs({"uri": pa.array(["a", page]), "image_id": pa.array(["a", "b"])})
+    assert (row["image_id"], row["uri"]) == ("b", page)
+    assert refs({"uri": pa.array(["s3://b/a?b", "https://host/a"])})[0]["image_id"] == "s3://b/a?b"
 
 
 def test_ids_sizes_and_versions_are_taken_where_there_are_any():
@@ -172,7 +187,3 @@ def test_more_than_2_kb_a_row_is_refused_by_the_column_that_has_most():
         refs_of(rows, chosen_columns(rows.schema, None), base="/", first=1)
     short = rows.set_column(1, "story", pa.array(["x" * 1900] * 16_384))
     assert refs_of(short, chosen_columns(rows.schema, None), base="/", first=1).nbytes < MAX_BATCH_BYTES
-
-
-def test_every_kind_has_a_type_of_the_index():
-    assert {kind_of(pa.field("own", kind)) for kind in KINDS.values()} == set(KINDS)

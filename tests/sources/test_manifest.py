@@ -16,7 +16,7 @@ from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
-from tests.privileges import without_privileges
+from tests.privileges import without_file_handles, without_privileges
 from tests.sources import hostile_lists as hostile
 
 
@@ -77,6 +77,14 @@ def test_a_list_that_changes_while_it_is_read_is_told(tmp_path: Path):
     next(batches)
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(InputListError, match=r"a\.csv has changed while it was read .*; run the same command again"):
+        list(batches)
+
+
+def test_trouble_of_the_machine_is_not_the_lists_fault(tmp_path: Path):
+    (tmp_path / "a.csv").write_text(("uri\n" + "x" * 100 + "\n") * 600_000)  # more than is read ahead
+    batches = ManifestSource(str(tmp_path / "a.csv"), max_images=10**7).refs()
+    next(batches)
+    with pytest.raises(StoreUnavailableError, match=r"a\.csv cannot be read: Too many open"), without_file_handles():
         list(batches)
 
 

@@ -106,11 +106,14 @@ def test_one_file_is_a_source_and_ids_may_be_a_column(write):
 
 
 def test_columns_of_plain_values_are_carried_along_as_far_as_their_names_are_free(write, caplog):
-    path = write("a", label=[0, 1, 2], shard=["x"] * 3, LABEL=[0.5] * 3, boxes=[[1]] * 3, caption=["a", "b", None])
+    free = {"label": [0, 1, 2], "caption": ["a", "b", None]}
+    not_free = {"shard": ["x"] * 3, "LABEL": [0.5] * 3, "": [1] * 3, "x\ny": [2] * 3}
+    path = write("a", **free, **not_free, boxes=[[1]] * 3, wait=pa.array([1, 2, 3], pa.duration("s")))
     with caplog.at_level(logging.WARNING, "pipeline"):
         found = source(path)
         assert found.schema.names[5:] == ["label", "caption"]
-    assert caplog.messages == [f"{path}: columns with names that feature sets use are left out: shard, LABEL"]
+    left = "'shard', 'LABEL', '', 'x\\ny'"
+    assert caplog.messages == [f"{path}: columns whose names are taken, or no words, are left out: {left}"]
     assert [row["caption"] for row in rows(found)] == ["a", "b", None]
     assert source(path, columns=()).schema.names[5:] == []
     assert source(path, columns=("caption",)).description == {
@@ -152,6 +155,15 @@ def test_a_column_that_does_not_do_is_an_error_that_lists_those_that_do(write, o
 def test_a_row_without_an_id_is_a_source_error(write):
     with pytest.raises(SourceError, match=r"row 2 of .*a\.parquet has no name: choose another source\.id_column"):
         rows(source(write("a", name=["x", "y", None]), id_column="name"))
+
+
+def test_numbers_too_large_for_the_index_are_a_source_error_that_names_them_and_the_way_out(write):
+    path = write("a", hash=pa.array([1, 2**63, 2**64 - 1], pa.uint64()), small=pa.array([1, 2, 3], pa.uint64()))
+    with pytest.raises(SourceError, match=r"column 'hash' of .*a\.parquet has numbers of .* with source\.columns"):
+        rows(source(path))
+    assert [row["small"] for row in rows(source(path, columns=("small",)))] == [1, 2, 3]
+    ids = [row["image_id"] for row in rows(source(path, id_column="hash"))]
+    assert ids == ["1", "9223372036854775808", "18446744073709551615"]
 
 
 def test_files_that_cannot_be_read_are_a_row_each_that_says_why(write, tmp_path: Path):

@@ -13,6 +13,7 @@ from pipeline.sources.tar_index import PassedOver, TarIndex, index_of
 from pipeline.storage.cache import cache_folder
 from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
+from tests.privileges import without_file_handles, without_privileges
 from tests.tars import END, header, member, write_tar
 
 MEMBERS = {f"{number:03d}.jpg": bytes([number]) * 3000 for number in range(50)}
@@ -101,6 +102,19 @@ def test_a_damaged_shard_gives_what_comes_before_the_damage_and_is_not_remembere
     assert not cache.exists()
 
 
+def test_trouble_of_the_disk_or_the_machine_is_not_the_shards_fault(shard: SourceFile, cache: Path):
+    with (
+        pytest.raises(StoreUnavailableError, match=r"a\.tar cannot be read: Too many open files"),
+        without_file_handles(),
+    ):
+        index_of(shard, 1.0)
+    Path(shard.uri).chmod(0o000)
+    listed_again = listed(shard.uri)
+    with without_privileges(), pytest.raises(AccessDeniedError, match=r"no permission to read .*a\.tar"):
+        index_of(listed_again, 1.0)
+    assert not cache.exists()
+
+
 # Stores
 
 
@@ -131,9 +145,15 @@ def test_trouble_of_a_store_is_waited_out_or_ends_the_planning(remote: SourceFil
     assert index_of(remote, 30.0).damage is None
 
 
-def test_a_shard_that_cannot_be_had_is_damaged_and_no_other_is(remote: SourceFile, store: ProxiedBucket):
+def test_a_shard_without_permission_ends_the_planning_and_one_that_is_gone_is_damaged(
+    remote: SourceFile, store: ProxiedBucket
+):
     store.proxy.install(Answer(403, operation="GetObject"))
-    assert "it cannot be read: AccessDenied" in str(index_of(remote, 0.1).damage)
+    with pytest.raises(AccessDeniedError, match=r"no permission to read .*a\.tar"):
+        index_of(remote, 0.1)
+    store.proxy.clear()
+    store.direct.delete_object(Bucket=store.bucket, Key="a.tar")
+    assert "it cannot be read: " in str(index_of(remote, 0.1).damage)
 
 
 # Bombs: in a process of its own, whose memory is its own too

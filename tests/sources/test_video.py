@@ -89,6 +89,15 @@ def test_one_file_is_a_source_whatever_its_name(clips: Path):
     assert source.description == {"kind": "video", "uri": f"{clips}/notes.txt", "suffixes": None, "every": 9}
 
 
+def test_suffixes_are_taken_in_any_case_and_none_of_them_takes_nothing(clips: Path):
+    source = VideoSource(str(clips), (".Mp4", ".MOV"), every=9, ask=looking())
+    assert [ref["video"] for ref in refs(source)] == ["a.mp4"] * 2 + ["deep/b.MOV"] * 2
+    assert source.description["suffixes"] == [".mp4", ".mov"]
+    nothing = VideoSource(str(clips), (), ask=looking())
+    assert refs(nothing) == []
+    assert nothing.num_ignored == 3
+
+
 def test_videos_in_a_bucket_are_listed_with_their_versions(store: ProxiedBucket):
     store.put("clips/a.mp4", b"aa")
     store.put("clips/b.webm", b"b")
