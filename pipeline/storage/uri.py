@@ -142,6 +142,8 @@ def _without_user(uri: str) -> str:
     scheme, mark, rest = uri.partition("://")
     if not mark or _SCHEME.match(uri) is None:
         return uri
+    if _CHAIN.search(uri):  # is refused, and may hold several
+        return redaction.redacted(uri)
     authority, slash, key = rest.partition("/")
     if "@" in authority and not (scheme.lower() in SCHEMES and _CONTAINER.fullmatch(authority)):
         return f"{scheme}://***@{authority.rpartition('@')[2]}{slash}{key}"
