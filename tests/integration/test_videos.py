@@ -1,19 +1,13 @@
 """Videos from command to masks: frames are embedded, bad videos quarantined, and SAM 2 tracks with what is stored."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import pipeline
 from tests.parity.whole_model import save_whole_model
+from tests.readers.in_sam2 import require_sam2, said_by
 from tests.videos import make_video
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-READERS = REPOSITORY / "tests" / "readers"
 
 pytestmark = pytest.mark.cluster
 
@@ -37,20 +31,8 @@ def test_sam_2_tracks_with_stored_frames_as_with_the_video(start_on_head, tmp_pa
     assert features.frames("b.webm").image_ids == ["b.webm#frame=0", "b.webm#frame=8"]
     assert [row["image_id"] for row in features.quarantine.to_pylist()] == ["broken.mov"]
 
-    package = REPOSITORY / ".venv-sam2"
-    if not (package / "sam2").is_dir():
-        pytest.skip("SAM 2's package is not there: make .venv-sam2/stamp")
-    paths = [str(REPOSITORY), str(package), str(READERS / "torchvision_stand_in")]
-    done = subprocess.run(
-        [sys.executable, READERS / "sam2_video_predictor.py", checkpoint, sink, "a.mp4", clips / "a.mp4"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    require_sam2()
+    said = said_by("sam2_video_predictor.py", checkpoint, sink, "a.mp4", clips / "a.mp4", cwd=tmp_path)
     assert said["unexpected"] == []
     assert len(said["errors"]) == 8, "four frames, there and back"
     assert max(said["errors"]) < 1e-4, said

@@ -165,12 +165,16 @@ def test_two_ends_of_two_kinds_are_both_told(decoder: IsolatedDecoder, tmp_path:
 
 def test_a_child_killed_from_outside_costs_no_image(decoder: IsolatedDecoder, encode: Encode, tmp_path: Path):
     decode(decoder, encode("PNG"))
-    os.kill(decoder.pid, signal.SIGKILL)
-    decode(decoder, encode("PNG"))
+    pid = decoder.pid
+    os.kill(pid, signal.SIGKILL)
+    np.testing.assert_array_equal(decode(decoder, encode("PNG")), pipeline.preprocess(encode("PNG"), SIDE_PX).numpy())
+    assert decoder.pid != pid
+    pid = decoder.pid
     killer = threading.Thread(target=_kill_when, args=(decoder, tmp_path / "begun", signal.SIGKILL))
     killer.start()
-    decode(decoder, poison.hang_once(tmp_path / "begun"))
+    assert np.isfinite(decode(decoder, poison.hang_once(tmp_path / "begun"))).all()
     killer.join()
+    assert decoder.pid != pid
 
 
 def test_what_an_image_leaves_behind_is_not_kept_for_long(decoder: IsolatedDecoder, encode: Encode):

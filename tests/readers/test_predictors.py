@@ -2,10 +2,6 @@
 
 # ruff: noqa: SLF001  what SAM 2 calls private is all it has
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +12,9 @@ from pipeline.featureset.maps import MapSpec
 from pipeline.readers.feature_set import FeatureSet, open_features
 from pipeline.readers.predictors import fill_predictor, frame_features, image_embeddings
 from tests.parity.whole_model import save_whole_model
+from tests.readers.in_sam2 import require_sam2, said_by
 from tests.small_set import FINE, SmallSet, original_size
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHAPES = {"high_res_0": (3, 8, 8), "high_res_1": (4, 4, 4), "fpn_2": (2, 2, 2)}
 
 
@@ -86,9 +82,7 @@ def test_rows_of_other_sets_fill_nothing(tmp_path: Path):
 
 @pytest.mark.cluster
 def test_sam_2_s_own_predictor_gives_the_masks_that_it_gives_for_the_image(photographs, tmp_path: Path, start_locally):
-    package = REPOSITORY / ".venv-sam2"
-    if not (package / "sam2").is_dir():
-        pytest.skip("SAM 2's package is not there: make .venv-sam2/stamp")
+    require_sam2()
     checkpoint = save_whole_model(tmp_path / "model.pt", "sam2.1_hiera_tiny")
     (tmp_path / "photos").mkdir()
     name = "coffee.png"
@@ -103,18 +97,7 @@ def test_sam_2_s_own_predictor_gives_the_masks_that_it_gives_for_the_image(photo
         "run.audit_images=0",
     ).finish()
     assert job.code == 0, str(job)
-    paths = [str(REPOSITORY), str(package), str(Path(__file__).parent / "torchvision_stand_in")]
-    command = [sys.executable, str(Path(__file__).with_name("sam2_predictor.py"))]
-    done = subprocess.run(
-        [*command, str(checkpoint), str(tmp_path / "features"), name, str(photographs[name])],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = said_by("sam2_predictor.py", checkpoint, tmp_path / "features", name, photographs[name], cwd=tmp_path)
     assert said["unexpected"] == []
     assert min(said["overlaps"]) >= 0.999, said
     assert len(said["overlaps"]) == 9
