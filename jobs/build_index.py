@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Builds an index to search a feature set by: python jobs/build_index.py features.uri=... index.uri=... ."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -27,4 +26,4 @@ def build_index(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("build_index", build_index))
+    run_job("build_index", build_index)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Lists files that nothing can need, and with --yes deletes them: python jobs/clean.py sink.uri=... [--yes]."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -30,4 +29,4 @@ def clean(values: dict[str, Any], overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("clean", clean, flags=(YES,)))
+    run_job("clean", clean, flags=(YES,))

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Writes a feature set's README.md and croissant.json anew: python jobs/describe.py sink.uri=... [licence=...]."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -23,4 +22,4 @@ def describe(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("describe", describe))
+    run_job("describe", describe)

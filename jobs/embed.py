@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Embeds the images of a source into a feature set: python jobs/embed.py source.uri=... model.checkpoint=... ."""
 
-import sys
 from typing import Any
 
 from job import model_overrides, run_job
@@ -30,4 +29,4 @@ def with_model(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("embed", embed))
+    run_job("embed", embed)

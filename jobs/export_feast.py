@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """A feature set as a Feast repository: python jobs/export_feast.py features.uri=... export.uri=FOLDER."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -21,4 +20,4 @@ def export_feast(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("export_feast", export_feast))
+    run_job("export_feast", export_feast)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """What each way to store features costs: python jobs/fidelity.py source.uri=... model.checkpoint=... [images=8]."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -28,4 +27,4 @@ def measure(values: dict[str, Any], overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("fidelity", measure))
+    run_job("fidelity", measure)

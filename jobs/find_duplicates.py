@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Groups near-duplicates: python jobs/find_duplicates.py features.uri=... output=PATH.parquet [sheet=PATH.png]."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -24,4 +23,4 @@ def find_duplicates(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("find_duplicates", find_duplicates))
+    run_job("find_duplicates", find_duplicates)

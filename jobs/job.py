@@ -1,19 +1,20 @@
 """What every job does: compose its configuration with Hydra, call one function, turn its errors into an exit code."""
 
+import atexit
 import os
 import re
 import sys
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.errors import ConfigError, HeadLostError, PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.execution.stopping import stop_on_sigterm
 from pipeline.floors import check_floors
 from pipeline.interpolations import refuse_resolvers
@@ -28,39 +29,49 @@ _OF_ENCODER = re.compile(r"[+~]*model\.(?!(?:checkpoint|config)\b)")
 Job = Callable[[dict[str, Any], list[str]], None]
 
 
-def run_job(name: str, job: Job, *, flags: Collection[str] = ()) -> int:
-    """Runs `job` on configs/<name>.yaml with the command line (overrides, and `flags` if any); gives the exit code."""
+def run_job(name: str, job: Job, *, flags: Collection[str] = ()) -> NoReturn:
+    """Runs `job` on configs/<name>.yaml with the command line (overrides, and `flags` if any), and ends the process.
+
+    At once: threads that Ray or Arrow left behind can abort an interpreter that is taken down after its work.
+    """
     log_to_stderr()
     stop_on_sigterm()
-    overrides = sys.argv[1:]
+    try:
+        code = _exit_code(name, job, flags)
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001  shown as Python would, and the end of it
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    os._exit(code)
+
+
+def _exit_code(name: str, job: Job, flags: Collection[str]) -> int:
+    overrides, code = sys.argv[1:], 0
     if {"-h", "--help"} & set(overrides):
-        print("\n".join(path.read_text() for path in _files(name)), end="")
-        print("".join(f"\n# choices: {group}={'|'.join(_choices(group))}" for group in _groups(name)))
+        choices = [f"# choices: {group}={'|'.join(_choices(group))}" for group in _groups(name)]
+        print("\n".join([*(path.read_text() for path in _files(name)), *choices]))
         return 0
     try:
         check_floors()
         job(compose_values(name, [each for each in overrides if each not in flags]), overrides)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        if isinstance(error, HeadLostError):
-            os._exit(error.exit_code)  # Ray's threads crash at the end of a process whose head is gone
-        return error.exit_code
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
     except KeyboardInterrupt:
         print("interrupted; what is committed stays, run the same command again to continue", file=sys.stderr)
-        return 130
-    return 0
+        code = 130
+    atexit._run_exitfuncs()  # noqa: SLF001  as multiprocessing ends its processes
+    return code
 
 
 def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
-    """The configuration as plain values; `choices` says which file was chosen of each group.
-
-    Overrides of the encoder itself are left to its builder, which knows every argument (`model_overrides`).
+    """The configuration as plain values, without the encoder's own overrides; `choices` says each group's file.
 
     Raises:
         ConfigError: an override that names no field (but a group, package or flag of Hydra), or means nothing there.
     """
-    if wrong := [each for each in overrides if not _OVERRIDE.fullmatch(each)]:
-        raise ConfigError(f"{wrong[0]!r} is not an override: write field=value; --help shows the fields")
+    if wrong := next((each for each in overrides if not _OVERRIDE.fullmatch(each)), None):
+        raise ConfigError(f"{wrong!r} is not an override: write field=value; --help shows the fields")
     refuse_resolvers(overrides, "the command")
     groups = _groups(name)
     own = [_quoted(each) for each in overrides if not ("model" in groups and _OF_ENCODER.match(each))]
@@ -68,8 +79,8 @@ def compose_values(name: str, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             composed = compose(name, own, return_hydra_config=True)
         choices = {group: composed.hydra.runtime.choices[group] for group in groups}
-        own_keys = [str(key) for key in composed if key != "hydra"]
-        values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own_keys), resolve=True)
+        ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        values: Any = OmegaConf.to_container(ours, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_complaint(name, own, error)) from None
     return {**values, "choices": choices}
@@ -130,8 +141,7 @@ def _meant(name: str, field: str) -> str:
         known = _fields(OmegaConf.to_container(compose(name)))
     if field in known:  # as the groups are chosen by default
         return f" with this choice of {field.partition('.')[0]}"
-    close = get_close_matches(field, [*known, *_groups(name)], n=1)
-    return f"; did you mean {close[0]}" if close else ""
+    return "".join(f"; did you mean {close}" for close in get_close_matches(field, [*known, *_groups(name)], n=1))
 
 
 def _fields(values: Any, prefix: str = "") -> list[str]:

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Embeds again what is broken: python jobs/repair.py with the overrides of the embed command [level=full]."""
 
-import sys
 from typing import Any
 
 from embed import with_model
@@ -24,4 +23,4 @@ def repair(values: dict[str, Any], overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("repair", repair))
+    run_job("repair", repair)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Finds similar images: python jobs/search.py index.uri=... image_id=...|image=PATH [k=10] [region=...] [sheet=...]."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -30,4 +29,4 @@ def search(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("search", search))
+    run_job("search", search)

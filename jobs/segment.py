@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """A mask from stored features: python jobs/segment.py features.uri=... image_id=... point=[x,y] model.checkpoint=..."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -28,4 +27,4 @@ def segment(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("segment", segment))
+    run_job("segment", segment)
