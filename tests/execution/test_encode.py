@@ -142,7 +142,7 @@ def test_features_that_are_not_finite_are_refused_image_by_image(tmp_path, pixel
     prepared = Prepared(tmp_path)
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.num_embedded, receipt.num_quarantined) == (2, 1)
-    assert receipt.failures == {"NonFiniteFeatures": 1}
+    assert receipt.failures == {"encode": {"NonFiniteFeatures": 1}}
     features = prepared.opened()
     assert features.image_ids == ["a.png", "c.png"]
     assert features.quarantine.to_pylist()[0] | {"message": ""} == {
@@ -204,11 +204,11 @@ class Door:
     def __init__(self, *, is_open: bool) -> None:
         self.is_open, self.entered, self.left = is_open, 0, 0
 
-    def enter(self) -> bool:
+    def enter(self, unit: int) -> bool:
         self.entered += self.is_open
         return self.is_open
 
-    def leave(self) -> None:
+    def leave(self, unit: int) -> None:
         self.left += 1
 
 
