@@ -163,13 +163,13 @@ def ray_head(ray_folder: Path) -> Iterator[dict[str, str]]:
     folder = ray_folder
     gcs, dashboard, client = free_ports(3)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    often = {"RAY_metrics_report_interval_ms": "1000"}  # not every 10 s
+    environment = _environment({**token, "RAY_metrics_report_interval_ms": "1000"})  # not every 10 s
     command = [
         *("bash", str(REPOSITORY / "infra/ray/head.sh"), "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={folder}", "--object-store-memory=500000000"),
     ]
     with (folder / "head.log").open("w") as log:
-        head = subprocess.Popen(command, env=_environment({**token, **often}), stdout=log, stderr=log, start_new_session=True)
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_for(f"127.0.0.1:{dashboard}", head, folder / "head.log")
         yield {

@@ -32,7 +32,7 @@ class RunMetrics:
     """
 
     def __init__(self, feature_set: str, run: int) -> None:
-        self._tags = {"feature_set": _ascii(feature_set), "run": str(run)}
+        self._tags = {"feature_set": as_label(feature_set), "run": str(run)}
         self._made: dict[str, Any] = {}
         self._gauges: dict[Metric, float] = {}
         self._encoder_seconds: dict[str, float] = {}
@@ -89,7 +89,7 @@ class RunMetrics:
         with self._harmless():
             for value, number in by.items():
                 if number > 0:
-                    own = {label: _ascii(value)} if label else {}
+                    own = {label: as_label(value)} if label else {}
                     self._instrument(metric).inc(number, {**self._tags, **labels, **own})
 
     def _set(self, metric: Metric, value: float) -> None:
@@ -105,7 +105,7 @@ class RunMetrics:
 
     def _instrument(self, metric: Metric) -> Any:
         if metric.name not in self._made:
-            self._made[metric.name] = _instrument(metric)
+            self._made[metric.name] = instrument(metric)
         return self._made[metric.name]
 
     @contextmanager
@@ -118,13 +118,14 @@ class RunMetrics:
                 logger.warning("some metrics are missing from now on: %s", shown(error))
 
 
-def _instrument(metric: Metric) -> Any:
+def instrument(metric: Metric) -> Any:
+    """Ray's metric for one of ours."""
     labels = (*RUN, *metric.labels)
     if metric.kind == "histogram":
         return Histogram(metric.name, metric.meaning, boundaries=list(metric.buckets), tag_keys=labels)
     return {"counter": Counter, "gauge": Gauge}[metric.kind](metric.name, metric.meaning, tag_keys=labels)
 
 
-def _ascii(value: str) -> str:
-    """Ray takes no other letters in a label."""
+def as_label(value: str) -> str:
+    """The value as a label may have it: no secret, and ASCII, since Ray refuses other letters."""
     return shown(value).encode("ascii", "backslashreplace").decode()

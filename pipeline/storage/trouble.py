@@ -108,15 +108,15 @@ def store_errors(uri: str) -> Iterator[None]:
         raise (None if named else _in_our_words(error, shown(uri))) or _without_secrets(error) from None
 
 
-class _Count:
-    """How often something happened, in any thread of this process."""
+class _Retries:
+    """How many requests were tried again, in any thread of this process."""
 
     def __init__(self) -> None:
         self._lock, self._number = threading.Lock(), 0
 
-    def add(self) -> None:
+    def add(self, number: int) -> None:
         with self._lock:
-            self._number += 1
+            self._number += number
 
     def take(self) -> int:
         with self._lock:
@@ -124,11 +124,16 @@ class _Count:
         return number
 
 
-_retries = _Count()
+_retries = _Retries()
+
+
+def count_retries(number: int) -> None:
+    """Counts requests that were tried again elsewhere than here, by a store's own library."""
+    _retries.add(number)
 
 
 def take_retries() -> int:
-    """How many requests this process has tried again since this was last asked; what libraries repeat is not known."""
+    """How many requests this process has tried again since this was last asked."""
     return _retries.take()
 
 
@@ -161,7 +166,7 @@ def waits() -> Iterator[float]:
     longest = _FIRST_WAIT_S
     while True:
         yield random.uniform(longest / 10, longest)  # noqa: S311  no secret
-        _retries.add()  # who asks for another wait has waited
+        _retries.add(1)  # who asks for another wait has waited
         longest = min(longest * 2, _LONGEST_WAIT_S)
 
 

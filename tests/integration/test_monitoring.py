@@ -1,4 +1,4 @@
-"""infra/monitoring: every query asks for what is exported, and Prometheus' own tool takes the rules and the configuration."""
+"""infra/monitoring: every query asks for what is exported, and Prometheus' own tool takes rules and configuration."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real Ray while a job runs: what it finds is what the run did, and every query is answered."""
+"""A real Prometheus scrapes a real Ray while a job runs: it finds what the run did, and answers every query."""
 
 import json
 import re
@@ -38,7 +38,7 @@ class Prometheus:
         """The data of an answer."""
         address = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  a server of our own
+            with urllib.request.urlopen(address, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             pytest.fail(f"{parameters}: {error.read().decode()}")
@@ -66,14 +66,14 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def prometheus(ray_head: dict[str, str], ray_folder: Path, tmp_path_factory: Any) -> Iterator[Prometheus]:
+def prometheus(ray_folder: Path, tmp_path_factory: Any) -> Iterator[Prometheus]:
     """Prometheus with the configuration as it stands, but for where Ray is and how often it is asked."""
     folder, address = tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{free_ports(1)[0]}"
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "alerts.yml")]
     (discovery,) = config["scrape_configs"][0]["file_sd_configs"]
-    assert discovery["files"] == ["/tmp/ray/prom_metrics_service_discovery.json"]
+    assert discovery["files"] == ["/tmp/ray/prom_metrics_service_discovery.json"]  # noqa: S108  as Ray has it
     discovery["files"] = [str(ray_folder / "prom_metrics_service_discovery.json")]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     place = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
@@ -116,17 +116,10 @@ def test_what_prometheus_counts_is_what_the_run_did(watched: Watched):
     assert watched.total("quarantined_total", "stage") == {"decode": 2}
     assert watched.total("units_committed_total") == {"": 6}
     assert watched.total("unit_seconds_count") == {"": 6}
-    assert watched.total("written_bytes_total") == {"": sum(file.size_bytes for file in shards(watched.sink))}
+    written_bytes = sum(file.stat().st_size for file in (watched.sink / "shards").rglob("*.parquet"))
+    assert watched.total("written_bytes_total") == {"": written_bytes}
     assert watched.total("fetched_bytes_total") == {"": sum(file.stat().st_size for file in watched.folder.iterdir())}
     assert len(features) == 9
-
-
-def shards(sink: Path) -> Any:
-    from pipeline.featureset import catalog
-    from pipeline.storage.folder import Folder
-
-    root = Folder(str(sink))
-    return [catalog.commit_record(root, 1, unit).shard for unit in range(6)]
 
 
 def test_the_encoders_seconds_by_cause_add_up_to_their_wall_time(watched: Watched):
@@ -155,8 +148,8 @@ def test_every_query_of_the_dashboard_is_answered(watched: Watched):
         answer = watched.prometheus.ask("query_range", query=query.text, **span)["result"]
         empty |= set() if answer else {query.place}
         for series in answer:
-            assert query.legend <= series["metric"].keys() | {"run"} or not query.legend, query
-    assert empty == EMPTY
+            assert query.legend <= series["metric"].keys(), query
+    assert empty - {"Time left"} == EMPTY, "a run of seconds may end before its speed is known"
     for query in rule_queries():
         assert watched.prometheus.ask("query", query=query.text)["resultType"] == "vector"
 
