@@ -38,12 +38,10 @@ def rules() -> list[dict[str, Any]]:
 
 def dashboard_queries() -> list[Query]:
     """All that the dashboard asks, with what Grafana puts in for its variables when all is shown."""
+    targets = [(panel["title"], target) for panel in dashboard()["panels"] for target in panel.get("targets", [])]
     return [
-        Query(
-            panel["title"], with_variables(target["expr"]), frozenset(re.findall(r"{{(\w+)}}", target["legendFormat"]))
-        )
-        for panel in dashboard()["panels"]
-        for target in panel.get("targets", [])
+        Query(title, with_variables(target["expr"]), frozenset(re.findall(r"{{(\w+)}}", target["legendFormat"])))
+        for title, target in targets
     ]
 
 

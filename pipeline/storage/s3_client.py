@@ -11,7 +11,7 @@ from typing import Any
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
-from pipeline.storage.trouble import store_errors, too_large
+from pipeline.storage.trouble import count_retries, store_errors, too_large
 
 _MODERATE = {"retries": {"mode": "standard", "total_max_attempts": 3}, "max_pool_connections": 64}
 _ONCE = {"retries": {"mode": "standard", "total_max_attempts": 1}}

@@ -66,7 +66,11 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def prometheus(ray_folder: Path, tmp_path_factory: Any) -> Iterator[Prometheus]:
+def prometheus(
+    ray_head: dict[str, str],  # noqa: ARG001  it is to be up first
+    ray_folder: Path,
+    tmp_path_factory: Any,
+) -> Iterator[Prometheus]:
     """Prometheus with the configuration as it stands, but for where Ray is and how often it is asked."""
     folder, address = tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{free_ports(1)[0]}"
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
