@@ -1,30 +1,36 @@
 """The metrics of one run, counted through Ray, whose agents on every node offer them to Prometheus.
 
-Measuring never stops a run: what goes wrong here is told once and then let be.
+Counting costs a dictionary's entry; a thread hands it all to Ray every second. Measuring never stops a run: what goes
+wrong here is told once and then let be.
 """
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from pipeline.execution.blocks import Receipt
 from pipeline.observability import metrics as table
+from pipeline.observability.accounting import Accounts
 from pipeline.observability.metrics import RUN, Metric
 from pipeline.redaction import shown
 
+if TYPE_CHECKING:
+    from pipeline.execution.blocks import Receipt
+
 logger = logging.getLogger("pipeline")
 
-# Ray forgets a gauge that is not set again within two of its reports, which are 10 s apart by default.
-_AGAIN_S = 5.0
+# Ray forgets a gauge that is not set again within two of its reports, which are 10 s apart unless it is told otherwise.
+_EVERY_S = 1.0
 
 
 class RunMetrics:
-    """What this process counts of a run; inside a `with` block, or for the life of the process, gauges are kept alive.
+    """What this process counts of a run, from when the block is entered until it is left.
 
     Args:
         feature_set: its URI.
@@ -33,12 +39,14 @@ class RunMetrics:
 
     def __init__(self, feature_set: str, run: int) -> None:
         self._tags = {"feature_set": as_label(feature_set), "run": str(run)}
-        self._made: dict[str, Any] = {}
+        self._lock, self._ended, self._is_told = threading.Lock(), threading.Event(), False
+        self._counts: defaultdict[tuple[Metric, tuple[str, ...]], float] = defaultdict(float)
+        self._observed: list[float] = []
         self._gauges: dict[Metric, float] = {}
         self._encoder_seconds: dict[str, float] = {}
-        self._is_off = False
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="gauges", daemon=True)
+        self._accounts_due = 0.0
+        self._instruments: dict[Metric, Any] = {}
+        self._thread = threading.Thread(target=self._keep, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,72 +57,94 @@ class RunMetrics:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._hand_over()
 
     def progress(self, *, num_planned: int, num_done: int) -> None:
         """How far the run is, in images."""
-        self._set(table.PLANNED, num_planned)
-        self._set(table.DONE, num_done)
+        self._gauges[table.PLANNED], self._gauges[table.DONE] = num_planned, num_done
 
     def in_flight(self, num_units: int) -> None:
         """How many units are in encoders."""
-        self._set(table.IN_FLIGHT, num_units)
+        self._gauges[table.IN_FLIGHT] = num_units
 
     def unit_again(self) -> None:
         """A unit is tried once more, its encoder having been lost."""
-        self._count(table.RETRIES, {"unit": 1}, "what")
+        self._count(table.RETRIES, 1, "unit")
 
-    def unit(self, receipt: Receipt) -> None:
+    def unit(self, receipt: "Receipt") -> None:
         """Counts a unit, unless another command has committed it and counts it too."""
         if not (receipt.is_committed and receipt.is_own):
             return
-        self._count(table.UNITS, {"": 1})
-        images = {"embedded": receipt.num_embedded, "quarantined": receipt.num_quarantined}
-        self._count(table.IMAGES, images, "outcome")
-        for stage, failures in receipt.failures.items():
-            self._count(table.QUARANTINED, failures, "error_type", stage=stage)
-        self._count(table.FETCHED, {"": receipt.fetched_bytes})
-        self._count(table.WRITTEN, {"": receipt.size_bytes})
-        self._count(table.RETRIES, receipt.retries, "what")
-        self._count(table.STEP_SECONDS, receipt.seconds, "step")
         with self._harmless():
-            self._instrument(table.UNIT_SECONDS).observe(sum(receipt.seconds.values()), self._tags)
+            self._count(table.UNITS, 1)
+            self._count(table.IMAGES, receipt.num_embedded, "embedded")
+            self._count(table.IMAGES, receipt.num_quarantined, "quarantined")
+            for stage, failures in receipt.failures.items():
+                for error_type, number in failures.items():
+                    self._count(table.QUARANTINED, number, stage, error_type)
+            self._count(table.FETCHED, receipt.fetched_bytes)
+            self._count(table.WRITTEN, receipt.size_bytes)
+            for what, number in receipt.retries.items():
+                self._count(table.RETRIES, number, what)
+            for step, seconds in receipt.seconds.items():
+                self._count(table.STEP_SECONDS, seconds, step)
+            with self._lock:
+                self._observed.append(sum(receipt.seconds.values()))
 
-    def encoders(self, seconds: Mapping[str, float]) -> None:
-        """Brings the account of all encoders up to these seconds by cause, none of which ever shrinks."""
-        more = {cause: value - self._encoder_seconds.get(cause, 0.0) for cause, value in seconds.items()}
-        self._encoder_seconds.update(seconds)
-        self._count(table.ENCODER_SECONDS, more, "cause")
+    def encoders(self, accounts: Accounts, until: float | None = None) -> None:
+        """Brings the encoders' seconds by cause up to their accounts.
 
-    def _count(self, metric: Metric, by: Mapping[str, float], label: str | None = None, **labels: str) -> None:
+        Args:
+            accounts: of all encoders.
+            until: the end of the work, see `Accounts.seconds`; None before it, and then now and then is enough.
+        """
+        if until is None and time.monotonic() < self._accounts_due:
+            return
+        self._accounts_due = time.monotonic() + _EVERY_S
         with self._harmless():
-            for value, number in by.items():
-                if number > 0:
-                    own = {label: as_label(value)} if label else {}
-                    self._instrument(metric).inc(number, {**self._tags, **labels, **own})
+            for cause, seconds in accounts.seconds(until).items():
+                self._count(table.ENCODER_SECONDS, seconds - self._encoder_seconds.get(cause, 0.0), cause)
+                self._encoder_seconds[cause] = seconds
 
-    def _set(self, metric: Metric, value: float) -> None:
-        self._gauges[metric] = value
-        with self._harmless():
-            self._instrument(metric).set(value, self._tags)
+    def _count(self, metric: Metric, by: float, *labels: str) -> None:
+        """Adds to a counter, whose labels have these values in their order."""
+        with self._lock:
+            self._counts[metric, labels] += by
 
     def _keep(self) -> None:
-        """Sets gauges anew until the end."""
-        while not self._ended.wait(_AGAIN_S):
-            for metric, value in list(self._gauges.items()):
-                self._set(metric, value)
+        while not self._ended.wait(_EVERY_S):
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Gives Ray what was counted since, and the gauges as they are."""
+        with self._lock:
+            counts, observed = dict(self._counts), self._observed
+            self._counts.clear()
+            self._observed = []
+        for (metric, labels), number in counts.items():
+            with self._harmless():
+                if number > 0:
+                    values = dict(zip(metric.labels, map(as_label, labels), strict=True))
+                    self._instrument(metric).inc(number, {**self._tags, **values})
+        for seconds in observed:
+            with self._harmless():
+                self._instrument(table.UNIT_SECONDS).observe(seconds, self._tags)
+        for metric, value in list(self._gauges.items()):
+            with self._harmless():
+                self._instrument(metric).set(value, self._tags)
 
     def _instrument(self, metric: Metric) -> Any:
-        if metric.name not in self._made:
-            self._made[metric.name] = instrument(metric)
-        return self._made[metric.name]
+        if metric not in self._instruments:
+            self._instruments[metric] = instrument(metric)
+        return self._instruments[metric]
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # noqa: BLE001  a run is worth more than its metrics
-            if not self._is_off:
-                self._is_off = True
+            if not self._is_told:
+                self._is_told = True
                 logger.warning("some metrics are missing from now on: %s", shown(error))
 
 

@@ -143,12 +143,11 @@ class _Work:
                 self._left -= receipt.num_images
                 metrics.unit(receipt)
                 metrics.progress(num_planned=total, num_done=total - self._left)
-                metrics.encoders(accounts.seconds())
+                metrics.encoders(accounts)
                 failures.add(receipt.reasons, receipt.num_images, receipt.example)
                 failures.check(total, self._max_failed_share)
-            seconds = accounts.seconds(time.time())
-            metrics.encoders(seconds)
-        return seconds
+            metrics.encoders(accounts, until := time.time())
+        return accounts.seconds(until)
 
     def _tell(self, receipt: Receipt) -> None:
         if receipt.is_committed:

@@ -51,7 +51,7 @@ class UnitEvent(BaseModel):
     retries: dict[str, int]
     encoder: str
     node: Shown
-    shard: Shown | None
+    shard: str | None
 
     @property
     def line(self) -> str:

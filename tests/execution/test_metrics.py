@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.metrics import RunMetrics, as_label, instrument
+from pipeline.observability.accounting import Accounts
 from pipeline.observability.metrics import METRICS, Metric
 
 RECEIPT = Receipt(3, is_committed=True, num_embedded=2, seconds={"encode": 1.5}, retries={"storage": 1})
@@ -19,7 +20,9 @@ def test_trouble_is_told_once_and_the_run_goes_on(caplog: pytest.LogCaptureFixtu
         for _ in range(3):
             metrics.unit(Receipt(3, is_committed=True, seconds=broken))
             metrics.unit(RECEIPT)
-            metrics.encoders({"compute": 1.0})
+        accounts = Accounts(0.0)
+        accounts.add("one", {"account": {"no such cause": 1.0}, "began": 0.0, "until": 1.0})
+        metrics.encoders(accounts)
     (warning,) = caplog.messages
     assert warning.startswith("some metrics are missing from now on: ")
 
@@ -47,8 +50,8 @@ def test_a_label_is_ascii_and_without_secrets(value: str, label: str):
     assert as_label(value) == label
 
 
-def test_gauges_are_kept_by_a_thread_that_ends_with_the_block():
+def test_its_thread_ends_with_the_block():
     with RunMetrics("/features", 1) as metrics:
         metrics.progress(num_planned=10, num_done=0)
-        assert "gauges" in {thread.name for thread in threading.enumerate()}
-    assert "gauges" not in {thread.name for thread in threading.enumerate()}
+        assert "metrics" in {thread.name for thread in threading.enumerate()}
+    assert "metrics" not in {thread.name for thread in threading.enumerate()}

@@ -56,7 +56,7 @@ def test_an_event_is_one_line_that_says_what_and_when(capsys: pytest.CaptureFixt
 
 def test_it_holds_no_secret_and_does_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]):
     hostile = "https://user:hunter2@h/\x1b[2J\n{}\u202e\u00e9\udcff"
-    tell(event(feature_set=hostile, node=hostile, shard=hostile, quarantined={hostile: 1}))
+    tell(event(feature_set=hostile, node=hostile, quarantined={hostile: 1}))
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line[:-1].isascii()
