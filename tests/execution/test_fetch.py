@@ -120,6 +120,7 @@ def test_an_image_that_kills_its_decoder_is_one_row_too(fetch, photographs, tmp_
         "abort.png": ("decode", "permanent", "DecoderCrashed"),
         "hang.png": ("decode", "permanent", "DecodeTimeout"),
     }
+    assert 2 <= unit.retries["decoder"] <= 4, "each had two, the last of which is replaced at once or by the next image"
 
 
 def test_a_file_or_an_image_that_is_too_large_is_one_row_too(fetch, photographs, tmp_path):
