@@ -152,17 +152,24 @@ def other_clients() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[dict[str, str]]:
+def ray_folder() -> Path:
+    """Where the tests' Ray head keeps its session; a short name, since Ray's sockets live below it."""
+    return Path(tempfile.mkdtemp(prefix="ray"))
+
+
+@pytest.fixture(scope="session")
+def ray_head(ray_folder: Path) -> Iterator[dict[str, str]]:
     """A Ray head on free loopback ports, with token authentication; the environment that finds it."""
-    folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets live below it
-    gcs, dashboard, client = _free_ports(3)
+    folder = ray_folder
+    gcs, dashboard, client = free_ports(3)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment = _environment({**token, "RAY_metrics_report_interval_ms": "1000"})  # not every 10 s
     command = [
         *("bash", str(REPOSITORY / "infra/ray/head.sh"), "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={folder}", "--object-store-memory=500000000"),
     ]
     with (folder / "head.log").open("w") as log:
-        head = subprocess.Popen(command, env=_environment(token), stdout=log, stderr=log, start_new_session=True)
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_for(f"127.0.0.1:{dashboard}", head, folder / "head.log")
         yield {
@@ -174,7 +181,8 @@ def ray_head() -> Iterator[dict[str, str]]:
         _end(head, folder)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listened at a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -5,6 +5,7 @@ Pixels cross Ray's object store; features never do. An encoder answers with a re
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -31,7 +32,7 @@ class DecodedUnit:
     """A unit's images that could be decoded, their pixels (N, 3, side, side) float32, and those that could not.
 
     `is_committed` says that there is nothing left to do: somebody else has committed the unit. `made` says when it was
-    made ready.
+    made ready, `fetched_bytes` how much was fetched for that, `retries` what was tried again.
     """
 
     unit: int
@@ -41,6 +42,8 @@ class DecodedUnit:
     seconds: dict[str, float] = field(default_factory=dict)
     is_committed: bool = False
     made: Made | None = None
+    fetched_bytes: int = 0
+    retries: dict[str, int] = field(default_factory=dict)
 
     def to_block(self) -> pa.Table:
         """The unit as a table of one row; the pixels are not copied."""
@@ -52,6 +55,8 @@ class DecodedUnit:
             "seconds": self.seconds,
             "is_committed": self.is_committed,
             "made": None if self.made is None else asdict(self.made),
+            "fetched_bytes": self.fetched_bytes,
+            "retries": self.retries,
         }
         pixels = np.ascontiguousarray(self.pixels_NCHW, dtype=np.float32)
         offsets = pa.py_buffer(np.array([0, pixels.nbytes], dtype=np.int64))
@@ -71,6 +76,8 @@ class DecodedUnit:
             seconds=about["seconds"],
             is_committed=about["is_committed"],
             made=None if about["made"] is None else Made(**about["made"]),
+            fetched_bytes=about["fetched_bytes"],
+            retries=about["retries"],
         )
 
 
@@ -80,37 +87,77 @@ class Receipt:
 
     Attributes:
         is_committed: False when the run was told to stop before the unit began.
-        failures: error types of the quarantined images with their counts.
+        is_own: whether this command has committed it, and not another one.
+        failures: quarantined images by stage, and there by error type.
         example: one of those images and its message.
+        shard: name of the file of features; None if there are none.
+        fetched_bytes: of its images.
+        retries: what was tried again for it: `storage` requests, `decoder` processes.
         encoder: which one.
+        node: the host it is on.
         account: where its time went so far, see `observability.accounting`.
     """
 
     unit: int
     is_committed: bool
+    is_own: bool = True
     num_embedded: int = 0
     num_quarantined: int = 0
     size_bytes: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, dict[str, int]] = field(default_factory=dict)
     example: str = ""
+    shard: str | None = None
+    fetched_bytes: int = 0
+    retries: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     encoder: str = ""
+    node: str = ""
     account: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, commit: CommitRecord, seconds: dict[str, float]) -> Self:
-        """The receipt of a committed unit."""
+    def of(cls, commit: CommitRecord, seconds: dict[str, float], *, command: str = "") -> Self:
+        """The receipt of a committed unit, for the command of that name."""
         first = commit.quarantine[0] if commit.quarantine else None
         return cls(
             unit=commit.unit,
             is_committed=True,
+            is_own=commit.work is not None and commit.work.command == command,
             num_embedded=commit.shard.num_rows if commit.shard else 0,
             num_quarantined=len(commit.quarantine),
             size_bytes=commit.shard.size_bytes if commit.shard else 0,
-            failures=dict(Counter(row.error_type for row in commit.quarantine)),
+            failures=_by_stage(commit.quarantine),
             example=f"{first.image_id}: {first.message}" if first else "",
+            shard=commit.shard.name if commit.shard else None,
             seconds=seconds,
         )
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Quarantined images by error type."""
+        return dict(sum((Counter(reasons) for reasons in self.failures.values()), Counter[str]()))
+
+    @property
+    def num_images(self) -> int:
+        """Images that are done."""
+        return self.num_embedded + self.num_quarantined
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What a log says of the unit, see `observability.events`."""
+        return {
+            "unit": self.unit,
+            "is_own": self.is_own,
+            "images": self.num_images,
+            "embedded": self.num_embedded,
+            "quarantined": self.reasons,
+            "fetched_bytes": self.fetched_bytes,
+            "written_bytes": self.size_bytes,
+            "seconds": {step: round(seconds, 4) for step, seconds in self.seconds.items()},
+            "retries": self.retries,
+            "encoder": self.encoder,
+            "node": self.node,
+            "shard": self.shard,
+        }
 
     def to_block(self) -> pa.Table:
         """The receipt as a table of one row."""
@@ -120,3 +167,10 @@ class Receipt:
     def from_row(cls, row: str) -> Self:
         """The receipt in the one value of a row."""
         return cls(**json.loads(row))
+
+
+def _by_stage(quarantine: Iterable[QuarantineRow]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for row in quarantine:
+        counts.setdefault(row.stage, Counter())[row.error_type] += 1
+    return {stage: dict(found) for stage, found in counts.items()}

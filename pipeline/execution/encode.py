@@ -1,6 +1,7 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +32,7 @@ from pipeline.observability.timing import Stopwatch
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.shards import EmbeddedImages, ShardWriter, shard_writer
 from pipeline.storage.folder import Folder
-from pipeline.storage.trouble import PATIENCE_S
+from pipeline.storage.trouble import PATIENCE_S, take_retries
 
 # More batches at once than a few units have would stand still.
 _MAX_LANES = 8
@@ -73,11 +74,11 @@ class SinkSettings:
 class Gate(Protocol):
     """Whom to ask before a unit begins, and to tell when it is done."""
 
-    def enter(self) -> bool:
+    def enter(self, unit: int) -> bool:
         """Whether it may begin."""
         ...
 
-    def leave(self) -> None:
+    def leave(self, unit: int) -> None:
         """It is done."""
         ...
 
@@ -139,17 +140,25 @@ class EncodeAndWrite:
             self._ledger.arrived(decoded.made)
         with self._ledger.activity("commit"):  # and whatever else is about the unit as a whole
             receipt = self._admitted(decoded)
-        return replace(receipt, encoder=self._name, account=self._ledger.account()).to_block()
+        retries = {**decoded.retries, "storage": decoded.retries.get("storage", 0) + take_retries()}
+        return replace(
+            receipt,
+            fetched_bytes=decoded.fetched_bytes,
+            retries=retries,
+            encoder=self._name,
+            node=socket.gethostname(),
+            account=self._ledger.account(),
+        ).to_block()
 
     def _admitted(self, decoded: DecodedUnit) -> Receipt:
         if self._gate is None:
             return self._receipt(decoded)
-        if not self._gate.enter():
+        if not self._gate.enter(decoded.unit):
             return Receipt(decoded.unit, is_committed=False)
         try:
             return self._receipt(decoded)
         finally:
-            self._gate.leave()
+            self._gate.leave(decoded.unit)
 
     def _receipt(self, decoded: DecodedUnit) -> Receipt:
         watch = Stopwatch(decoded.seconds)
@@ -157,7 +166,8 @@ class EncodeAndWrite:
             commit = catalog.commit_record(self._root, self._sink.run, decoded.unit)
         if commit is None and decoded.is_committed:
             raise SinkError(f"the commit of unit {decoded.unit} was there a moment ago; something deletes in the sink")
-        return Receipt.of(commit or self._commit(decoded, watch), watch.seconds)
+        commit = commit or self._commit(decoded, watch)
+        return Receipt.of(commit, watch.seconds, command=self._sink.command.name)
 
     def _commit(self, decoded: DecodedUnit, watch: Stopwatch) -> CommitRecord:
         run, record, quarantine = self._sink.run, self._sink.record, list(decoded.quarantine)

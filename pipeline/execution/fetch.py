@@ -21,7 +21,7 @@ from pipeline.preprocessing.isolation import IsolatedDecoder, PixelSlots
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
-from pipeline.storage.trouble import PATIENCE_S
+from pipeline.storage.trouble import PATIENCE_S, take_retries
 from pipeline.storage.uri import redacted
 
 
@@ -76,7 +76,7 @@ class FetchAndDecode:
             standing = catalog.commit_record(Folder(self._sink_uri, self._patience_s), self._run, row["unit"])
         if standing is not None:
             return DecodedUnit(row["unit"], [], decoder.slots(0).pixels_NCHW, [], is_committed=True).to_block()
-        listed = Listed.of_unit(row)
+        listed, num_replaced = Listed.of_unit(row), decoder.num_replaced
         fetched = self._bytes.of_unit(listed, watch)
         fetched_at = time.time()
         slots = decoder.slots(len(listed))
@@ -84,10 +84,12 @@ class FetchAndDecode:
         errors: list[ImageError] = []
         quarantine = []
         unreadable: dict[str, ImageError] = {}
+        windowed: list[Ranges] = []
         for image, data in zip(listed, fetched, strict=True):
             source: bytes | Ranges | ImageError = data
             if image.is_windowed and not isinstance(data, ImageError):
                 ranges = Ranges(image, self._bytes, watch)
+                windowed.append(ranges)
                 source = unreadable.get(ranges.key, ranges)
             try:
                 images.append(_decode(decoder, image, source, slots=slots, place=len(images), watch=watch))
@@ -100,8 +102,21 @@ class FetchAndDecode:
         if errors and not images and all(error.stage == "fetch" for error in errors):
             require_place(listed, errors)
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
-        made = Made(began, fetched_at, time.time())
-        return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()
+        return DecodedUnit(
+            row["unit"],
+            images,
+            pixels_NCHW,
+            quarantine,
+            watch.seconds,
+            made=Made(began, fetched_at, time.time()),
+            fetched_bytes=_num_bytes(fetched) + sum(ranges.fetched_bytes for ranges in windowed),
+            retries={"storage": take_retries(), "decoder": decoder.num_replaced - num_replaced},
+        ).to_block()
+
+
+def _num_bytes(fetched: list[bytes | ImageError]) -> int:
+    """How many were fetched; pages of one file share theirs."""
+    return sum(len(data) for data in {id(data): data for data in fetched if isinstance(data, bytes)}.values())
 
 
 @cache

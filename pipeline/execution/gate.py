@@ -10,46 +10,60 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from pipeline.execution.metrics import RunMetrics
+
 _LOOK_S, _ANSWER_S = 0.1, 5.0
 
 
 @ray.remote(num_cpus=0)
 class _Gate:
-    """Counts the units inside; lives in a process of its own."""
+    """Knows the units inside; lives in a process of its own."""
 
-    def __init__(self) -> None:
-        self._is_open, self._inside = True, 0
+    def __init__(self, feature_set: str, run: int) -> None:
+        self._is_open, self._inside = True, set[int]()
+        self._metrics = RunMetrics(feature_set, run).__enter__()
+        self._metrics.in_flight(0)
 
-    def enter(self) -> bool:
-        """Lets a unit in if the gate is open."""
-        self._inside += self._is_open
+    def enter(self, unit: int) -> bool:
+        """Lets a unit in if the gate is open; one that is inside already lost its encoder there."""
+        if self._is_open:
+            if unit in self._inside:
+                self._metrics.unit_again()
+            self._inside.add(unit)
+            self._metrics.in_flight(len(self._inside))
         return self._is_open
 
-    def leave(self) -> None:
+    def leave(self, unit: int) -> None:
         """A unit is done."""
-        self._inside -= 1
+        self._inside.discard(unit)
+        self._metrics.in_flight(len(self._inside))
 
     def close(self) -> int:
         """Lets nobody in any more; says how many are inside."""
         self._is_open = False
-        return self._inside
+        return len(self._inside)
 
 
 class Gate:
-    """The driver's and the encoders' end of one gate; travels to workers."""
+    """The driver's and the encoders' end of one gate; travels to workers.
 
-    def __init__(self) -> None:
-        self._actor: Any = _Gate.remote()  # type: ignore[attr-defined]
+    Args:
+        feature_set: its URI, for metrics.
+        run: the run's number.
+    """
 
-    def enter(self) -> bool:
+    def __init__(self, feature_set: str, run: int) -> None:
+        self._actor: Any = _Gate.remote(feature_set, run)  # type: ignore[attr-defined]
+
+    def enter(self, unit: int) -> bool:
         """Whether a unit may begin; a gate that is gone (its node died) stands open."""
         with suppress(RayError):
-            return bool(ray.get(self._actor.enter.remote()))
+            return bool(ray.get(self._actor.enter.remote(unit)))
         return True
 
-    def leave(self) -> None:
+    def leave(self, unit: int) -> None:
         """Says that a unit is done."""
-        self._actor.leave.remote()
+        self._actor.leave.remote(unit)
 
     def drain(self, wait_s: float) -> int | None:
         """Closes the gate and waits for the units inside, at most `wait_s` seconds.

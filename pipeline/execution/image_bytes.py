@@ -152,11 +152,13 @@ class Ranges:
 
     Attributes:
         failure: why some of them could not be had, once that was so.
+        fetched_bytes: how many were read so far.
     """
 
     def __init__(self, image: Listed, reader: ImageBytes, watch: Stopwatch) -> None:
         self._image, self._reader, self._watch = image, reader, watch
         self.failure: ImageError | None = None
+        self.fetched_bytes = 0
         self._first, end = Part.of(image.part).bytes_at or (0, image.size_bytes)
         self.size_bytes = end - self._first
         self.key = f"{image.version} {self._first} {image.uri}"
@@ -173,7 +175,9 @@ class Ranges:
             data = self._reader.one(self._image, time.monotonic() + self._reader.patience_s, span)
         if isinstance(data, ImageError) and not _is_trouble(data):
             self.failure = data
-        return _required(data)
+        found = _required(data)
+        self.fetched_bytes += len(found)
+        return found
 
 
 def _what(image: Listed) -> tuple[str, str, Span]:

@@ -20,6 +20,7 @@ from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
 from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
+from pipeline.execution.metrics import RunMetrics
 from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
@@ -27,6 +28,7 @@ from pipeline.exports.describe import describe
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest, RunRecord
 from pipeline.observability.accounting import Accounts
+from pipeline.observability.events import UnitEvent, tell
 from pipeline.observability.failures import Failures
 from pipeline.observability.progress import RunProgress, announce
 from pipeline.observability.summary import RunSummary
@@ -100,6 +102,7 @@ class _Work:
         self._left = num_images(run, self._units)
         # Another command may be at work on the same run: each begins somewhere else.
         self._first = random.choice(self._units) if len(self._units) else 0  # noqa: S311
+        self._command = paths.token()
 
     def embed_remaining(self, cluster: Cluster, watch: Stopwatch) -> dict[str, float]:
         """Works through them; says where the encoders' time went, in seconds by cause.
@@ -113,7 +116,7 @@ class _Work:
         counts = f"{self._left} of {run.num_images} images to embed, in {len(self._units)} units"
         announce(f"run {run.run}: {counts}; {where}")
         cluster.connect()
-        gate = Gate()
+        gate = Gate(self._task.root.uri, run.run)
         try:
             account = self._take_receipts(gate, watch)
         except RunDrainedError:
@@ -126,17 +129,29 @@ class _Work:
         return account
 
     def _take_receipts(self, gate: Gate, watch: Stopwatch) -> dict[str, float]:
-        failures, accounts = Failures(), Accounts(time.time())
-        with RunProgress(total=self._run.num_images, done=self._run.num_images - self._left) as progress:
+        failures, accounts, total = Failures(), Accounts(time.time()), self._run.num_images
+        with (
+            RunProgress(total=total, done=total - self._left) as progress,
+            RunMetrics(self._task.root.uri, self._run.run) as metrics,
+        ):
+            metrics.progress(num_planned=total, num_done=total - self._left)
             for receipt in self._receipts(gate):
+                self._tell(receipt)
                 watch.add(receipt.seconds)
                 accounts.add(receipt.encoder, receipt.account)
-                num_done = receipt.num_embedded + receipt.num_quarantined
-                progress.advance(num_images=num_done, num_quarantined=receipt.num_quarantined)
-                self._left -= num_done
-                failures.add(receipt.failures, num_done, receipt.example)
-                failures.check(self._run.num_images, self._max_failed_share)
-        return accounts.seconds(time.time())
+                progress.advance(num_images=receipt.num_images, num_quarantined=receipt.num_quarantined)
+                self._left -= receipt.num_images
+                metrics.unit(receipt)
+                metrics.progress(num_planned=total, num_done=total - self._left)
+                metrics.encoders(accounts)
+                failures.add(receipt.reasons, receipt.num_images, receipt.example)
+                failures.check(total, self._max_failed_share)
+            metrics.encoders(accounts, until := time.time())
+        return accounts.seconds(until)
+
+    def _tell(self, receipt: Receipt) -> None:
+        if receipt.is_committed:
+            tell(UnitEvent(feature_set=self._task.root.uri, run=self._run.run, command=self._command, **receipt.event))
 
     def _receipts(self, gate: Gate) -> Iterator[Receipt]:
         task, execution, root = self._task, self._execution, self._task.root
@@ -152,7 +167,7 @@ class _Work:
             side_px=task.side_px,
             for_decoder=task.choice.for_decoder,
         )
-        command = Command(paths.token(), time.time())
+        command = Command(self._command, time.time())
         sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s, command)
         return embed_units(
             groups_of(self._units, self._first),

@@ -106,14 +106,18 @@ class Accounts:
         if known is None or known["until"] <= account["until"]:
             self._last[encoder] = account
 
-    def seconds(self, until: float) -> dict[str, float]:
-        """Seconds by cause of all encoders together, from the beginning until then; greatest first."""
+    def seconds(self, until: float | None = None) -> dict[str, float]:
+        """Seconds by cause of all encoders together, from the beginning until then; greatest first.
+
+        Args:
+            until: the end of the work, in seconds since 1970; None counts what encoders have told of, and no end.
+        """
         total = dict.fromkeys((*ACTIVITIES, *PAUSES), 0.0)
         for account in self._last.values():
             for cause, seconds in account["account"].items():
                 total[cause] += seconds
             total["start"] += max(0.0, account["began"] - self._began)
-            total["end"] += max(0.0, until - account["until"])
+            total["end"] += 0.0 if until is None else max(0.0, until - account["until"])
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
     @property

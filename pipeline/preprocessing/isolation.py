@@ -37,6 +37,9 @@ class IsolatedDecoder:
         timeout_s: how long one image may take.
         memory_bytes: how much memory one image may take; one of 64 megapixels takes 1.4 GB.
         rules: what the run chose of how pixels are made.
+
+    Attributes:
+        num_replaced: children that another had to take the place of.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class IsolatedDecoder:
         self._memory_bytes = memory_bytes
         self._memory = PixelMemory(side_px)
         self._lock = threading.Lock()
+        self.num_replaced = 0
         self._process = self._start()
 
     @property
@@ -136,6 +140,7 @@ class IsolatedDecoder:
         raise RuntimeError(f"none of {_MAX_STARTS} decoder processes lived to begin an image; the last {how}")
 
     def _replace(self) -> None:
+        self.num_replaced += 1
         self._process.close()
         self._process = self._start()
 

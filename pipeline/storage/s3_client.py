@@ -11,7 +11,7 @@ from typing import Any
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
-from pipeline.storage.trouble import store_errors, too_large
+from pipeline.storage.trouble import count_retries, store_errors, too_large
 
 _MODERATE = {"retries": {"mode": "standard", "total_max_attempts": 3}, "max_pool_connections": 64}
 _ONCE = {"retries": {"mode": "standard", "total_max_attempts": 1}}
@@ -35,6 +35,7 @@ class S3Client:
         """
         with store_errors(_uri(arguments)):
             answer: dict[str, Any] = self._moderate.call_s3(operation, **arguments)
+            count_retries(answer["ResponseMetadata"].get("RetryAttempts", 0))
             return answer
 
     def call_once(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def _file_systems() -> tuple[S3FileSystem, S3FileSystem]:
 
 async def _get(file_system: S3FileSystem, arguments: dict[str, Any], max_bytes: int | None) -> bytes:
     answer = await file_system._call_s3("get_object", **arguments)  # noqa: SLF001  call_s3 would lose the open body
+    count_retries(answer["ResponseMetadata"].get("RetryAttempts", 0))
     async with answer["Body"] as body:
         if max_bytes is not None and answer["ContentLength"] > max_bytes:
             body.close()

@@ -7,6 +7,7 @@ permission or file is not.
 import errno
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,6 +108,35 @@ def store_errors(uri: str) -> Iterator[None]:
         raise (None if named else _in_our_words(error, shown(uri))) or _without_secrets(error) from None
 
 
+class _Retries:
+    """How many requests were tried again, in any thread of this process."""
+
+    def __init__(self) -> None:
+        self._lock, self._number = threading.Lock(), 0
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self._number += number
+
+    def take(self) -> int:
+        with self._lock:
+            number, self._number = self._number, 0
+        return number
+
+
+_retries = _Retries()
+
+
+def count_retries(number: int) -> None:
+    """Counts requests that were tried again elsewhere than here, by a store's own library."""
+    _retries.add(number)
+
+
+def take_retries() -> int:
+    """How many requests this process has tried again since this was last asked."""
+    return _retries.take()
+
+
 def patiently(action: Callable[[], T], uri: str, patience_s: float = PATIENCE_S) -> T:
     """The result of `action`, tried again with growing random waits while the store is in trouble.
 
@@ -136,6 +166,7 @@ def waits() -> Iterator[float]:
     longest = _FIRST_WAIT_S
     while True:
         yield random.uniform(longest / 10, longest)  # noqa: S311  no secret
+        _retries.add(1)  # who asks for another wait has waited
         longest = min(longest * 2, _LONGEST_WAIT_S)
 
 

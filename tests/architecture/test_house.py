@@ -1,6 +1,7 @@
 """The house rules as tests: sizes, names, docstrings, public names, and the README's picture of it all."""
 
 import ast
+import json
 import re
 from itertools import product
 from pathlib import Path
@@ -124,5 +125,6 @@ def test_every_infra_file_starts_with_the_command_that_uses_it():
     files = [path for path in (REPOSITORY / "infra").rglob("*") if path.is_file()]
     assert files
     for path in files:
-        first = path.read_text().splitlines()[0]
+        text = path.read_text()
+        first = json.loads(text)["description"] if path.suffix == ".json" else text.splitlines()[0]
         assert re.fullmatch(r"# \S+ .+", first), f"{path}: {first!r}"

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
 from pipeline.featureset.records import CommitRecord, TableFile
+from pipeline.observability.events import UnitEvent
 from tests.small_set import quarantine_row
 
 IMAGES = [DecodedImage("cats/1.jpg", "/data/cats/1.jpg", 480, 640), DecodedImage("é😀\n", "/data/x", 1, 2)]
@@ -13,7 +14,15 @@ IMAGES = [DecodedImage("cats/1.jpg", "/data/cats/1.jpg", 480, 640), DecodedImage
 
 def unit(num_images: int = 2, side_px: int = 16) -> DecodedUnit:
     pixels = np.random.default_rng(0).standard_normal((num_images, 3, side_px, side_px), dtype=np.float32)
-    return DecodedUnit(7, IMAGES[:num_images], pixels, [quarantine_row("bad.jpg")], {"fetch": 0.5, "decode": 1.25})
+    return DecodedUnit(
+        7,
+        IMAGES[:num_images],
+        pixels,
+        [quarantine_row("bad.jpg")],
+        {"fetch": 0.5, "decode": 1.25},
+        fetched_bytes=98,
+        retries={"storage": 1},
+    )
 
 
 @pytest.mark.parametrize("num_images", [0, 1, 2])
@@ -26,6 +35,7 @@ def test_a_unit_comes_back_from_its_block(num_images: int):
     assert (arrived.unit, arrived.images) == (7, IMAGES[:num_images])
     assert arrived.quarantine == sent.quarantine
     assert arrived.seconds == {"fetch": 0.5, "decode": 1.25}
+    assert (arrived.fetched_bytes, arrived.retries) == (98, {"storage": 1})
     assert not arrived.is_committed
 
 
@@ -72,7 +82,7 @@ def test_a_receipt_comes_back_from_its_row_and_is_small():
         num_embedded=60,
         num_quarantined=4,
         size_bytes=10**9,
-        failures={"TruncatedImage": 3, "NotAnImage": 1},
+        failures={"decode": {"TruncatedImage": 3, "NotAnImage": 1}},
         example="é😀.jpg: it ends early",
         seconds={"encode": 12.5},
     )
@@ -84,6 +94,7 @@ def test_a_receipt_comes_back_from_its_row_and_is_small():
 
 def test_a_receipt_tells_what_a_commit_holds_and_why_images_failed():
     rows = [quarantine_row("a.jpg"), quarantine_row("b.jpg").model_copy(update={"error_type": "NotAnImage"})]
+    rows.append(quarantine_row("d.jpg").model_copy(update={"stage": "fetch"}))
     commit = CommitRecord(
         run=1,
         unit=3,
@@ -93,8 +104,10 @@ def test_a_receipt_tells_what_a_commit_holds_and_why_images_failed():
         quarantine=(*rows, quarantine_row("c.jpg")),
     )
     receipt = Receipt.of(commit, {"write": 1.5})
-    assert (receipt.unit, receipt.is_committed, receipt.num_embedded, receipt.num_quarantined) == (3, True, 5, 3)
-    assert receipt.failures == {"TruncatedImage": 2, "NotAnImage": 1}
+    assert (receipt.unit, receipt.is_committed, receipt.num_embedded, receipt.num_quarantined) == (3, True, 5, 4)
+    assert receipt.failures == {"decode": {"TruncatedImage": 2, "NotAnImage": 1}, "fetch": {"TruncatedImage": 1}}
+    assert receipt.reasons == {"TruncatedImage": 3, "NotAnImage": 1}
+    assert receipt.num_images == 9
     assert receipt.example == "a.jpg: a.jpg ends too early"
     assert (receipt.size_bytes, receipt.seconds) == (1234, {"write": 1.5})
 
@@ -103,3 +116,17 @@ def test_a_receipt_of_a_unit_without_a_shard_or_without_failures():
     commit = CommitRecord(run=1, unit=0, token="t", fingerprint="f", shard=None, quarantine=())  # noqa: S106
     receipt = Receipt.of(commit, {})
     assert (receipt.num_embedded, receipt.size_bytes, receipt.failures, receipt.example) == (0, 0, {}, "")
+
+
+def test_a_receipt_is_an_event_of_the_log():
+    receipt = Receipt(
+        3,
+        is_committed=True,
+        num_embedded=2,
+        num_quarantined=3,
+        failures={"fetch": {"TruncatedImage": 1}, "decode": {"TruncatedImage": 2}},
+        seconds={"encode": 1 / 3},
+    )
+    event = UnitEvent(feature_set="/features", run=1, command="c", **receipt.event)
+    assert (event.unit, event.images, event.embedded, event.quarantined) == (3, 5, 2, {"TruncatedImage": 3})
+    assert event.seconds == {"encode": 0.3333}

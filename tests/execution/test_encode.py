@@ -1,5 +1,6 @@
 """Encoding, writing and committing a unit without Ray: idempotent, complete, and refusing what is not a number."""
 
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pipeline
 from pipeline.errors import FeatureSetError, SinkError, StoreUnavailableError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
-from pipeline.execution.encode import EncodeAndWrite, EncoderSettings, SinkSettings
+from pipeline.execution.encode import Command, EncodeAndWrite, EncoderSettings, SinkSettings
 from pipeline.execution.plan import cut_units
 from pipeline.featureset import catalog
 from pipeline.featureset.index import index_table
@@ -142,7 +143,7 @@ def test_features_that_are_not_finite_are_refused_image_by_image(tmp_path, pixel
     prepared = Prepared(tmp_path)
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.num_embedded, receipt.num_quarantined) == (2, 1)
-    assert receipt.failures == {"NonFiniteFeatures": 1}
+    assert receipt.failures == {"encode": {"NonFiniteFeatures": 1}}
     features = prepared.opened()
     assert features.image_ids == ["a.png", "c.png"]
     assert features.quarantine.to_pylist()[0] | {"message": ""} == {
@@ -198,18 +199,37 @@ def test_a_unit_that_somebody_else_has_committed_is_receipted_as_committed(tmp_p
     assert (again.is_committed, again.num_embedded, again.size_bytes) == (True, 3, first.size_bytes)
 
 
+def test_a_receipt_says_whether_the_command_itself_has_committed_the_unit(tmp_path, pixels_NCHW):
+    prepared = Prepared(tmp_path)
+    first, again = prepared.encode(pixels_NCHW), prepared.encode(pixels_NCHW)
+    assert (first.is_own, again.is_own) == (True, True), "Ray may try a unit again that was committed"
+    other = replace(prepared.sink, command=Command("another", 0.0))
+    prepared.step = EncodeAndWrite(encoder=prepared.encoder, sink=other, audits=AuditPlan(0, 1))
+    found = prepared.encode(pixels_NCHW)
+    assert (found.is_committed, found.is_own, found.shard) == (True, False, first.shard)
+
+
+def test_a_receipt_says_where_the_unit_was_embedded_and_what_was_fetched_for_it(tmp_path, pixels_NCHW):
+    images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
+    told = {"fetched_bytes": 1234, "retries": {"storage": 0, "decoder": 2}}
+    receipt = Prepared(tmp_path).receipt(DecodedUnit(0, images, pixels_NCHW, [], **told))
+    assert (receipt.node, receipt.fetched_bytes) == (socket.gethostname(), 1234)
+    assert receipt.retries == {"storage": 0, "decoder": 2}
+    assert (tmp_path / receipt.shard).stat().st_size == receipt.size_bytes
+
+
 class Door:
     """A gate that counts."""
 
     def __init__(self, *, is_open: bool) -> None:
-        self.is_open, self.entered, self.left = is_open, 0, 0
+        self.is_open, self.entered, self.left = is_open, list[int](), list[int]()
 
-    def enter(self) -> bool:
-        self.entered += self.is_open
+    def enter(self, unit: int) -> bool:
+        self.entered += [unit] if self.is_open else []
         return self.is_open
 
-    def leave(self) -> None:
-        self.left += 1
+    def leave(self, unit: int) -> None:
+        self.left.append(unit)
 
 
 def test_the_gate_is_told_of_every_unit_that_begins_and_ends_also_in_an_error(tmp_path, pixels_NCHW):
@@ -218,7 +238,7 @@ def test_the_gate_is_told_of_every_unit_that_begins_and_ends_also_in_an_error(tm
     assert prepared.encode(pixels_NCHW).is_committed
     with pytest.raises(SinkError):
         prepared.receipt(DecodedUnit(1, [], pixels_NCHW[:0], [], is_committed=True))
-    assert (door.entered, door.left) == (2, 2)
+    assert (door.entered, door.left) == ([0, 1], [0, 1])
 
 
 def test_behind_a_closed_gate_nothing_is_done(tmp_path, pixels_NCHW):
@@ -226,9 +246,16 @@ def test_behind_a_closed_gate_nothing_is_done(tmp_path, pixels_NCHW):
     prepared = Prepared(tmp_path, gate=door)
     receipt = prepared.encode(pixels_NCHW)
     assert (receipt.is_committed, receipt.num_embedded, receipt.num_quarantined) == (False, 0, 0)
-    assert (door.entered, door.left) == (0, 0)
+    assert (door.entered, door.left) == ([], [])
     assert catalog.committed_units(prepared.root, 1).tolist() == []
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_receipt_says_how_often_the_store_was_asked_again_and_each_is_told_of_once(store, pixels_NCHW):
+    prepared = Prepared(f"s3://{store.bucket}/set")
+    store.proxy.install(Answer(503, operation="PutObject", first=2))
+    assert prepared.encode(pixels_NCHW).retries == {"storage": 2}
+    assert prepared.encode(pixels_NCHW).retries == {"storage": 0}
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -257,7 +284,7 @@ def test_a_bucket_that_stays_in_trouble_ends_the_unit_and_the_next_try_finds_a_f
     store.proxy.install(Answer(503, operation="PutObject"))
     with pytest.raises(StoreUnavailableError):
         impatient(DecodedUnit(0, images, pixels_NCHW, []).to_block())
-    assert (door.entered, door.left) == (1, 1)
+    assert (door.entered, door.left) == ([0], [0])
     store.proxy.clear()
     assert prepared.encode(pixels_NCHW).num_embedded == 3
 

@@ -76,6 +76,8 @@ def test_pixels_are_those_of_preprocess(fetch, photographs):
         np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(photographs[name], 64).numpy())
     assert unit.quarantine == []
     assert {"fetch", "decode", "resize"} <= set(unit.seconds)
+    assert unit.fetched_bytes == sum(photographs[name].stat().st_size for name in names)
+    assert unit.retries == {"storage": 0, "decoder": 0}
 
 
 def test_every_bad_image_becomes_one_row_and_costs_its_neighbours_nothing(fetch, photographs, tmp_path):
@@ -118,6 +120,7 @@ def test_an_image_that_kills_its_decoder_is_one_row_too(fetch, photographs, tmp_
         "abort.png": ("decode", "permanent", "DecoderCrashed"),
         "hang.png": ("decode", "permanent", "DecodeTimeout"),
     }
+    assert 2 <= unit.retries["decoder"] <= 4, "each had two, the last of which is replaced at once or by the next image"
 
 
 def test_a_file_or_an_image_that_is_too_large_is_one_row_too(fetch, photographs, tmp_path):
@@ -255,6 +258,7 @@ def test_one_object_in_trouble_is_set_aside_while_the_store_gives_others(fetch, 
     unit = fetch(bucket_of_photos)
     assert ids(unit) == ["00000.jpg", "00002.jpg", "00003.jpg"]
     assert failures(unit) == {"00001.jpg": ("fetch", "transient", "StoreUnavailable")}
+    assert unit.retries["storage"] > 0
 
 
 def test_all_images_of_a_unit_share_its_patience(fetch, bucket_of_photos, store: ProxiedBucket):

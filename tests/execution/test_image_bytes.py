@@ -23,6 +23,7 @@ def test_a_decoder_reads_within_the_image(tmp_path: Path):
     member = ranges(Listed("x", str(tmp_path / "x"), 10, "", "bytes=3-9&box=0,0,1,1"))
     assert (member.size_bytes, member.read(2, 5)) == (6, b"567")
     assert whole.key != member.key
+    assert (whole.fetched_bytes, member.fetched_bytes) == (3, 3)
 
 
 def test_a_file_that_is_gone_is_at_fault_and_the_decoder_is_asked_no_more(tmp_path: Path):

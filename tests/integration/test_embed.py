@@ -1,5 +1,6 @@
 """The embed job from command to sealed feature set, as a process of its own on a real Ray."""
 
+import json
 import re
 import signal
 import time
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
+from pipeline.observability.events import UnitEvent
 
 TOY = ["model=hiera_debug", "model.checkpoint=random"]
 PROGRESS = re.compile(r"\d+/\d+ images, \d+ quarantined(, [\d.]+ images/s, \d+ s left)?")
@@ -30,7 +32,10 @@ def test_a_newcomers_run_is_quiet_complete_and_true(start_locally, expect_featur
     sink = tmp_path / "features"
     first = start_locally("source=sample", *TOY, f"sink.uri={sink}", "execution.images_per_unit=5").finish()
     assert first.code == 0, str(first)
-    announced, *progress = first.err.splitlines()
+    announced, *lines = first.err.splitlines()
+    told = [UnitEvent(**json.loads(line)) for line in lines if line.startswith("{")]
+    progress = [line for line in lines if not line.startswith("{")]
+    assert sorted((event.unit, event.embedded) for event in told) == [(0, 5), (1, 4)]
     assert (
         announced == f"run 1: {len(photographs)} of {len(photographs)} images to embed, in 2 units; encoders: 1 on cpu"
     )

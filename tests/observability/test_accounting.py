@@ -116,3 +116,4 @@ def test_the_last_account_of_each_encoder_counts(clock: Clock, ledger: Ledger):
     seconds = accounts.seconds(clock.now)
     assert next(iter(seconds)) == "start"
     assert (seconds["compute"], seconds["start"], seconds["end"]) == (3, 8, 1)
+    assert accounts.seconds() == {**seconds, "end": 0}, "what encoders have told of, before the end is known"

@@ -149,10 +149,11 @@ def test_an_image_that_hangs_is_given_up_and_its_neighbours_are_unharmed(decoder
 
 
 def test_who_fails_only_once_is_not_blamed(decoder: IsolatedDecoder, tmp_path: Path):
-    pid = decoder.pid
+    pid, num_replaced = decoder.pid, decoder.num_replaced
     assert np.isfinite(decode(decoder, poison.crash_once(tmp_path / "crashed"))).all()
     assert (tmp_path / "crashed").exists()
     assert decoder.pid != pid
+    assert decoder.num_replaced == num_replaced + 1
 
 
 def test_two_ends_of_two_kinds_are_both_told(decoder: IsolatedDecoder, tmp_path: Path):

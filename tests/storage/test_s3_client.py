@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import AccessDeniedError
 from pipeline.storage.folder import Folder
 from pipeline.storage.s3_client import S3Client
-from pipeline.storage.trouble import CredentialsError, FileTooLargeError, RangeNotThereError
+from pipeline.storage.trouble import CredentialsError, FileTooLargeError, RangeNotThereError, take_retries
 from tests.faults.faults import Answer, Cut, FlipBit, Stall
 from tests.faults.proxied import ProxiedBucket
 
@@ -32,7 +32,9 @@ def test_what_is_to_be_sent_once_is_sent_once(fault: Answer | Stall, at: dict[st
 
 def test_other_requests_are_sent_a_few_times(at: dict[str, str], store: ProxiedBucket):
     fault = store.proxy.install(Answer(503, first=2))
+    take_retries()
     assert S3Client().call("head_object", **at)["ContentLength"] == 10
+    assert take_retries() == 2
     store.proxy.install(Answer(503))
     with pytest.raises(ConnectionError):
         S3Client().call("head_object", **at)

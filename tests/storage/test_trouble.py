@@ -17,6 +17,7 @@ from pipeline.storage.trouble import (
     as_sink_error,
     patiently,
     store_errors,
+    take_retries,
     too_large,
     unavailable,
     waits,
@@ -126,8 +127,10 @@ class Troubled:
 @pytest.mark.parametrize("error", [ConnectionError("reset"), TimeoutError("slow")])
 def test_trouble_is_waited_out(error: Exception):
     action = Troubled(error, error, error)
+    take_retries()
     assert patiently(action, "s3://b") == "answer"
     assert action.calls == 4
+    assert (take_retries(), take_retries()) == (3, 0)
 
 
 @pytest.mark.parametrize("error", [PermissionError(), FileNotFoundError(), FileExistsError(), ZeroDivisionError()])
