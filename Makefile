@@ -90,7 +90,7 @@ pins:
 
 # Everything but torch, with the extras that images hold; torch as PyPI has it, with its CUDA libraries; and torch for CPUs, whose
 # wheel PyPI does not have: TORCH_CPU says where wheels of it are, a folder or an index's page. Without it that lock stays as it is.
-IMAGE_EXTRAS := heif gcs azure tiles video
+IMAGE_EXTRAS := heif gcs azure tiles video launcher
 TORCH_CPU ?=
 UV_LOCK := .venv-tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu --constraint constraints.txt
