@@ -1,8 +1,7 @@
-"""A store that asks who one is: moto with IAM switched on, users under the shipped policies, and the conditions that moto passes over.
+"""A store that asks who one is: moto with IAM switched on, and users under the shipped policies.
 
-moto (5.2) enforces actions and resources of users' policies, takes conditions it does not know as met, and evaluates a bucket's Deny
-without looking at its condition. So the stack is deployed to it without the bucket's policy, and `Conditions` refuses at the proxy what
-the conditions forbid, as AWS documents them.
+moto (5.2) enforces actions and resources of users' policies, takes conditions it does not know as met, and does not
+deploy a bucket's policy. So `Conditions` refuses at the proxy what conditions forbid, as AWS documents them.
 """
 
 import json
@@ -18,7 +17,7 @@ from typing import Any
 import boto3
 import yaml
 
-from tests.faults.faults import Answer, Fault
+from tests.faults.faults import Answer
 from tests.faults.operations import Seen
 from tests.faults.proxy import FaultProxy
 from tests.faults.store import REGION, S3Server
@@ -39,7 +38,7 @@ CREATING = {"PutObject", "CopyObject", "CompleteMultipartUpload"}
 
 @dataclass
 class Conditions(Answer):
-    """Answers 403 where a Deny's condition is met, or where none of the Allows of that action and place has its condition met."""
+    """Answers 403 where a Deny's condition is met, or where Allows of that action and place have none met."""
 
     statements: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
 
@@ -54,7 +53,9 @@ class Conditions(Answer):
 
 def concerns(statement: dict[str, Any], action: str, place: str) -> bool:
     """Whether a statement is about this action on this place."""
-    actions, places = ([each] if isinstance(each, str) else each for each in (statement["Action"], statement["Resource"]))
+    actions, places = (
+        [each] if isinstance(each, str) else each for each in (statement["Action"], statement["Resource"])
+    )
     return any(fnmatchcase(action, each) for each in actions) and any(fnmatchcase(place, each) for each in places)
 
 

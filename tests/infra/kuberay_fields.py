@@ -1,7 +1,7 @@
-"""The fields of KubeRay's kinds, from the API reference of KubeRay 1.7.0, since their CRDs are in no package that could be had.
+"""The fields of KubeRay's kinds, written from the reference of KubeRay 1.7.0: no package with its CRDs could be had.
 
-A name stands for a kind of value: a Python type, another table of this module, or a definition of Kubernetes itself, which the tests
-look up in the published schemas. Fields that a newer KubeRay adds are to be added here by hand.
+A name has a kind of value: a Python type, a tuple of choices, another table, or a definition of Kubernetes itself,
+which the tests look up in the published schemas. Fields that a newer KubeRay adds are to be added here by hand.
 """
 
 from typing import Any

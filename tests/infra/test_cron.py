@@ -1,4 +1,4 @@
-"""infra/cron: what the same command mends is tried again, all else ends at once and is told, and a stop reaches the job."""
+"""infra/cron: what the same command mends is tried again, all else ends at once and is told; a stop reaches the job."""
 
 import os
 import re

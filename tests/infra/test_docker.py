@@ -1,4 +1,4 @@
-"""infra/docker: an image holds the pins and nothing else, its files are there and are sent, and it starts as nobody in particular."""
+"""infra/docker: an image holds the pins and nothing else, its files are there and sent, and it is nobody's root."""
 
 import re
 import shlex
@@ -39,7 +39,7 @@ def test_hadolint_finds_nothing():
 
 
 def is_ignored(path: str) -> bool:
-    """As Docker has it: the last line that fits a path or a folder above it decides, and a star does not cross a slash."""
+    """As Docker has it: the last line that fits a path or a folder above it decides; stars do not cross slashes."""
     ignored = False
     for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines():
         if not line.startswith("#"):
@@ -77,7 +77,10 @@ def test_an_image_holds_the_tested_versions_with_hashes_and_all_that_its_extras_
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     (extras,) = re.findall(r"^IMAGE_EXTRAS := (.+)$", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
-    asked = [*project["dependencies"], *(each for name in extras.split() for each in project["optional-dependencies"][name])]
+    asked = [
+        *project["dependencies"],
+        *(each for name in extras.split() for each in project["optional-dependencies"][name]),
+    ]
     for wanted in map(Requirement, asked):
         version = installed[canonicalize_name(wanted.name)]
         assert version.partition("+")[0] in wanted.specifier, wanted
@@ -116,9 +119,8 @@ def test_the_command_exists():
     (command,) = all_of("CMD")
     assert command == '["python", "jobs/embed.py", "--help"]'
     environment = {"PYTHONPATH": str(REPOSITORY), "HOME": "/nowhere", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        [sys.executable, "jobs/embed.py", "--help"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "jobs/embed.py", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "images_per_unit" in done.stdout
 

@@ -1,4 +1,4 @@
-"""infra/kuberay: manifests are what Kubernetes and KubeRay take, run commands that exist, and open and allow nothing they need not."""
+"""infra/kuberay: manifests are what Kubernetes and KubeRay take, run commands that exist, and open nothing needless."""
 
 import re
 import shlex
@@ -49,7 +49,7 @@ PODS = {
 
 
 def unlike(value: Any, kind: Any, place: str) -> Iterator[str]:
-    """What in a value of one of KubeRay's kinds is not as its reference has it; Kubernetes' own parts are its schemas' to judge."""
+    """What in a value of one of KubeRay's kinds is not as its reference, or of Kubernetes' as its schemas, has it."""
     if isinstance(kind, dict):
         yield from (f"{place}.{name}: no such field" for name in value.keys() - kind.keys())
         for name in value.keys() & kind.keys():

@@ -1,4 +1,4 @@
-"""infra/ray: cluster files are what Ray's launcher and the clouds' own interfaces take, and open nothing to the world."""
+"""infra/ray: cluster files are what Ray's launcher and the clouds' interfaces take, and open nothing to the world."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def test_rays_launcher_takes_it(name):
 
 
 def ec2_refuses(node: dict[str, Any]) -> str:
-    """What EC2's model, as its client ships it, has against a node; Ray itself puts in the counts and makes one subnet of several."""
+    """What EC2's model, as its client ships it, has against a node; counts and one of the subnets are put in by Ray."""
     given = {key: value for key, value in node.items() if key != "SubnetIds"}
     shape = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
     return ParamValidator().validate({**given, "MinCount": 1, "MaxCount": 1}, shape).generate_report()
@@ -73,7 +73,7 @@ def test_compute_engine_takes_every_node_and_none_has_an_address():
     schemas = json.loads(COMPUTE.read_text())["schemas"]
     nodes = {name: kind["node_config"] for name, kind in cluster("gcp.yaml")["available_node_types"].items()}
     found = {name: list(compute_refuses(node, schemas["Instance"], schemas)) for name, node in nodes.items()}
-    assert found == dict.fromkeys(nodes, [])
+    assert found == {name: [] for name in nodes}
     assert list(compute_refuses({"scheduling": {"provisioningModel": "CHEAP"}}, schemas["Instance"], schemas))
     for node in nodes.values():
         assert all("accessConfigs" not in interface for interface in node["networkInterfaces"])
