@@ -111,8 +111,8 @@ def test_a_wrong_field_anywhere_is_found():
 
 def embed_overrides(words: list[str]) -> list[str]:
     """The overrides of a command that ends up in the embed job; its files are there in the image."""
-    assert words[:2] in (["bash", "infra/cron/embed.sh"], ["python", "jobs/embed.py"]), words
-    assert (REPOSITORY / words[1]).is_file()
+    assert words[:2] in (["bash", "/app/infra/cron/embed.sh"], ["python", "jobs/embed.py"]), words
+    assert (REPOSITORY / words[1].removeprefix("/app/")).is_file()
     return words[2:]
 
 
