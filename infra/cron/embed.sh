@@ -8,9 +8,11 @@ cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python} tries=${EMBED_TRIES:-6} wait_s=${EMBED_WAIT_S:-60}
 
 stopped='' job=''
+# Ray signals every process of a job itself, and a second signal would cut the drain short. From a terminal the job hears nothing:
+# bash lets what it starts in the background ignore Ctrl-C.
 stop() {
     stopped=1
-    [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+    [ -z "$job" ] || [ -n "${RAY_JOB_CONFIG_JSON_ENV_VAR:-}" ] || kill -TERM "$job" 2>/dev/null
 }
 trap stop TERM INT
 
@@ -18,6 +20,7 @@ trap stop TERM INT
 run() {
     "$@" &
     job=$!
+    [ -z "$stopped" ] || kill -TERM "$job" 2>/dev/null  # told to stop while it was being started
     code=127
     while wait "$job"; code=$?; kill -0 "$job" 2>/dev/null; do :; done
     job=''

@@ -88,6 +88,21 @@ def test_a_stop_reaches_the_job_which_drains_and_is_not_begun_again(job, tmp_pat
     assert not (tmp_path / "alert").exists(), "whoever stopped it knows"
 
 
+def test_under_ray_which_signals_every_process_the_job_hears_of_a_stop_once(job, tmp_path):
+    environment = {**job(DRAINING), "RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
+    counting = DRAINING.replace("trap '", 'trap \'echo told >> "$0.calls"; ')
+    (tmp_path / "python").write_text(counting)
+    script = subprocess.Popen(["bash", FOLDER / "embed.sh"], env=environment)
+    calls, until = tmp_path / "python.calls", time.monotonic() + 30
+    while not calls.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    (child,) = map(int, Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text().split())
+    for process in (script.pid, child):  # as Ray's job supervisor does it
+        os.kill(process, signal.SIGTERM)
+    assert script.wait(20) == 143
+    assert calls.read_text().splitlines() == ["began", "told", "drained"]
+
+
 def test_the_table_is_one_that_cron_takes_and_runs_the_script_with_overrides():
     lines = [line for line in (FOLDER / "crontab").read_text().splitlines() if not line.startswith("#")]
     settings = [line for line in lines if re.fullmatch(r"[A-Z_]+=\S+", line)]
