@@ -98,13 +98,18 @@ pins:
 	.venv-tools/bin/python -m pip install --quiet --quiet --requirement $<
 	@touch $@
 
-# Everything but torch, whose build a deployment chooses; and torch with its CUDA libraries as PyPI has them.
+# Everything but torch, with the extras that images hold; torch as PyPI has it, with its CUDA libraries; and torch for CPUs, whose
+# wheel PyPI does not have: TORCH_CPU says where wheels of it are, a folder or an index's page. Without it that lock stays as it is.
+IMAGE_EXTRAS := heif gcs azure tiles video launcher
+TORCH_CPU ?=
 UV_LOCK := .venv-tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	--python-version 3.11 --python-platform x86_64-unknown-linux-gnu --constraint constraints.txt
 lock: .venv-tools/stamp
 	@echo torch > .venv-tools/torch.in
-	$(UV_LOCK) --excludes .venv-tools/torch.in --output-file requirements.lock pyproject.toml
+	@printf 'torch==%s+cpu\nsetuptools\n' "$$(sed -n 's/^torch==//p' constraints.txt)" > .venv-tools/torch-cpu.in
+	$(UV_LOCK) --excludes .venv-tools/torch.in $(IMAGE_EXTRAS:%=--extra %) --output-file requirements.lock pyproject.toml
 	$(UV_LOCK) --output-file requirements-torch.lock .venv-tools/torch.in
+	$(if $(TORCH_CPU),$(UV_LOCK) --find-links $(TORCH_CPU) --output-file requirements-torch-cpu.lock .venv-tools/torch-cpu.in)
 
 # --strict, since a package that could not be looked up would pass otherwise.
 audit: .venv-tools/stamp
