@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What an embed command would find, write, take and cost: python jobs/plan.py with its overrides [plan.*= prices.*=]."""
+"""What an embed command would find, write, take and cost: python jobs/plan.py with its overrides [plan.*=...]."""
 
 import sys
 from typing import Any

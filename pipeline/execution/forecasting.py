@@ -18,7 +18,7 @@ from pipeline.featureset.records import FeatureSetRecord
 from pipeline.forecast.disk import Room
 from pipeline.forecast.page import Page
 from pipeline.forecast.rates import Rate, known_job, known_rate
-from pipeline.forecast.reckoning import Forecast, Means, Prices, Speeds, Work, forecast
+from pipeline.forecast.reckoning import Means, Prices, Speeds, Work, forecast
 from pipeline.forecast.volume import Volume, measured_volume
 from pipeline.model.outputs import map_specs
 from pipeline.plan_config import PlanConfig
@@ -70,7 +70,9 @@ def plan(config: PlanConfig) -> Plan:
     measured = None
     if config.plan.measure_images and found.num_images:
         if not are_here:
-            raise ConfigError("plan.measure_images= measures the encoders that are here, and execution.* asks for others")
+            raise ConfigError(
+                "plan.measure_images= measures the encoders that are here, and execution.* asks for others"
+            )
         exactly = replace(config, execution=replace(execution, precision=settings["precision"]))
         refs = found.some(config.plan.measure_images)
         measured = measure(task, exactly, refs=refs, placement=placement, known=known_job())
@@ -126,7 +128,9 @@ def _speeds(
     return Speeds(rate, known_job())
 
 
-def _page(config: PlanConfig, task: Task, found: Survey, *, settings: dict[str, Any], speeds: Speeds, means: Means) -> Page:
+def _page(
+    config: PlanConfig, task: Task, found: Survey, *, settings: dict[str, Any], speeds: Speeds, means: Means
+) -> Page:
     standing = catalog.feature_set_record(task.root)
     record = standing or FeatureSetRecord(
         fingerprint=fingerprint(settings), settings=settings, maps=task.maps, position_encodings=None
@@ -163,6 +167,7 @@ def _page(config: PlanConfig, task: Task, found: Survey, *, settings: dict[str, 
         model=f"{config.model.name}, {settings['precision']}",
         choice=f"features={config.features.kind} in {', '.join(config.features.storage_dtype)}",
         maps=record.maps,
+        pixel_bytes=3 * task.side_px**2 * 4,
         work=work,
         means=means,
         speeds=speeds,

@@ -100,7 +100,7 @@ def survey(task: Task, settings: dict[str, Any], config: JobConfig, *, num_drawn
         num_unsized=seen.num_unsized,
         plan_bytes=plan_bytes,
         images_per_unit=size,
-        run=run and run.run,
+        run=None if run is None else run.run,
         listing_s=time.monotonic() - began,
         drawn=seen.drawn,
     )

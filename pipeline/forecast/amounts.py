@@ -1,5 +1,7 @@
 """Bytes, seconds and dollars as people read them."""
 
+from collections.abc import Sequence
+
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -23,7 +25,9 @@ def time_text(seconds: float) -> str:
 
 def dollar_text(dollars: float) -> str:
     """Dollars, with cents where they count."""
-    return f"${dollars:,.0f}" if dollars >= 100 else f"${dollars:.2f}" if dollars >= 0.01 or not dollars else "under $0.01"
+    return (
+        f"${dollars:,.0f}" if dollars >= 100 else f"${dollars:.2f}" if dollars >= 0.01 or not dollars else "under $0.01"
+    )
 
 
 def counted(count: int, noun: str) -> str:
@@ -31,7 +35,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def table_lines(rows: list[tuple[str, ...]], aligned: str) -> list[str]:
+def rate_text(a_second: float) -> str:
+    """A number a second, with three figures that count."""
+    return f"{a_second:,.0f}" if a_second >= 100 else f"{a_second:.3g}"
+
+
+def table_lines(rows: Sequence[tuple[str, ...]], aligned: str) -> list[str]:
     """The rows in columns, each to the left (<) or to the right (>)."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["   ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "   ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,4 +1,4 @@
-"""How long an image takes: as it was measured just now, as somebody says, or as a small table of measurements has it."""
+"""How long an image takes an encoder, and a job beside it: a small table of what was measured, and nothing else."""
 
 from dataclasses import dataclass
 from functools import cache

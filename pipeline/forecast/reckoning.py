@@ -171,8 +171,7 @@ def _requests(volume: Volume, work: Work) -> tuple[int, int]:
     """
     num_puts = num_gets = 0
     if work.writes_remote:
-        shard_bytes = volume.images_per_unit * volume.image_bytes + volume.unit_bytes
-        num_parts = -(-int(shard_bytes) // PART_BYTES)
+        num_parts = -(-volume.whole_shard_bytes // PART_BYTES)
         shard_puts = 1 if num_parts == 1 else num_parts + 2
         num_puts = volume.num_units * (shard_puts + 1) + volume.num_files + -(-volume.num_units // _KEYS_A_LISTING)
         num_gets = 3 * volume.num_units

@@ -63,6 +63,11 @@ class Volume:
         return round(self.num_images * self.image_bytes + self.num_units * self.unit_bytes)
 
     @property
+    def whole_shard_bytes(self) -> int:
+        """A shard of a whole unit."""
+        return round(min(self.images_per_unit, self.num_images) * self.image_bytes + self.unit_bytes)
+
+    @property
     def total_bytes(self) -> int:
         """Everything."""
         return self.shard_bytes + self.beside_bytes
