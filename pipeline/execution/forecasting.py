@@ -137,7 +137,7 @@ def _page(
     )
     volume = measured_volume(
         record,
-        found.names,
+        found.names or [("", "")],
         num_images=found.num_images,
         images_per_unit=found.images_per_unit,
         images_per_batch=config.execution.images_per_batch or (8 if means.device == "cuda" else 1),

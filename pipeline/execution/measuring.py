@@ -83,10 +83,10 @@ def measure(task: Task, config: JobConfig, *, refs: pa.Table, placement: Placeme
     if summary is None:
         raise RunIncompleteError("nothing was measured; run the same command again")
     commits.sort(key=lambda commit: _work(commit).until)
-    return _measured(commits, began_at, summary.wall_s, write_bytes_s=write_bytes_s, placement=placement, known=known)
+    return measured(commits, began_at, summary.wall_s, write_bytes_s=write_bytes_s, placement=placement, known=known)
 
 
-def _measured(
+def measured(
     commits: list[CommitRecord],
     began_at: float,
     wall_s: float,

@@ -191,7 +191,7 @@ class Page:
             "encoders": "the encoders" if self.means.device == "cuda" else "the encoders, with decoding beside them",
             "CPUs": "the CPUs that decode and write",
             "link": "the link to the store" if self.room is None else "the disk",
-            "requests": "the store, by requests",
+            "requests": "requests that the store takes",
         }.get(name or "", "")
 
     def _to_change(self) -> list[str]:
@@ -210,8 +210,9 @@ class Page:
         core_s = job.beside_core_s if means.device == "cpu" else job.decode_core_s
         beside = f"{core_s:.2g} s of a core, and {job.write_core_s_per_gb:.2g} s a GB written"
         lines.append(f"beside the encoder an image takes {beside}")
-        if means.device == "cuda":
-            lines[-1] += ", as measured with photographs of 1.9 megapixels on Zen 5"
+        if means.device == "cuda" or means.num_cores is None:
+            lines[-1] += ", as with photographs of 1.9 megapixels on Zen 5"
+        lines.append(f"starting takes {job.start_s:.0f} s, and an audit {job.audit_s:.1f} s of a run")
         machine = f"${prices.gpu_hour:g} a GPU" if means.device == "cuda" else f"${prices.cpu_hour:g} a core"
         lines.append(f"prices, which you must check (prices.*): {machine} and hour")
         if work.writes_remote or work.reads_remote:
