@@ -1,7 +1,7 @@
-"""What a run writes, in bytes: one and two units are written to nowhere, by the code that writes the real ones.
+"""What a run writes, in bytes: those of its maps by their shapes, and the rest as the code that writes it says.
 
-Maps are stored as they are, so zeros take as much as features; ids and URIs are some of the source's own, and pooled
-vectors, which are compressed, are random ones.
+Maps are stored as they are. What comes with them is written to nowhere for one image and for two, whose maps have one
+cell each; ids and URIs are some of the source's own, and pooled vectors, which are compressed, are random ones.
 """
 
 import io
@@ -127,7 +127,10 @@ def measured_volume(
         is_new: whether the run makes the feature set.
     """
     group = 1 if record.maps else min(images_per_batch, images_per_unit)
-    shard = _line(lambda count: _shard_bytes(record, images, count * group, per_group=group))
+    maps = tuple(replace(spec, shape_chw=(spec.shape_chw[0], 1, 1)) for spec in record.maps)
+    left_out = sum(spec.size_bytes for spec in record.maps) - sum(spec.size_bytes for spec in maps)
+    one_cell = record.model_copy(update={"maps": maps})
+    shard = _line(lambda count: _shard_bytes(one_cell, images, count * group, per_group=group))
     commit = _line(lambda count: len(_commit(record, images, count).to_bytes()))
     index = _line(lambda count: written_bytes(INDEX, [index_table(_commit(record, images, 32 * count))]))
     tables = _line(lambda count: written_bytes(SHARDS, [shards_table([_commit(record, images, 1)] * 32 * count)]))
@@ -138,7 +141,7 @@ def measured_volume(
         num_images=num_images,
         images_per_unit=images_per_unit,
         map_bytes={spec.column: spec.size_bytes for spec in record.maps},
-        image_bytes=shard[1] / group,
+        image_bytes=shard[1] / group + left_out,
         unit_bytes=shard[0],
         beside_bytes=round(beside + index[0] + tables[0] + plan_bytes + once),
         num_files=_RUN_FILES + (_SET_FILES + bool(record.maps) if is_new else 0),
@@ -155,11 +158,11 @@ def _position_bytes(maps: tuple[MapSpec, ...]) -> int:
     return sum(position_spec(spec, _CHANNELS).size_bytes for spec in level_maps(maps))
 
 
-def _embedded(record: FeatureSetRecord, images: Sequence[tuple[str, str]], count: int) -> EmbeddedImages:
-    """So many images of a batch, with features of zeros."""
+def _embedded(maps: tuple[MapSpec, ...], images: Sequence[tuple[str, str]], count: int) -> EmbeddedImages:
+    """So many images, with maps of zeros."""
     chosen = [images[number % len(images)] for number in range(count)]
     vectors = np.random.default_rng(0).standard_normal((count, _CHANNELS)).astype(np.float32)
-    columns = [column for spec in record.maps for column in spec.columns]
+    columns = [column for spec in maps for column in spec.columns]
     return EmbeddedImages(
         image_ids=[image_id for image_id, _ in chosen],
         uris=[uri for _, uri in chosen],
@@ -175,14 +178,14 @@ def _shard_bytes(record: FeatureSetRecord, images: Sequence[tuple[str, str]], co
     writer = TableWriter("nowhere", hashed(Nowhere()), schema)  # type: ignore[arg-type]
     shard = ShardWriter(lambda: writer, schema, record.maps)
     for _ in range(count // per_group):
-        shard.append(_embedded(record, images, per_group))
+        shard.append(_embedded(record.maps, images, per_group))
     writer.close()
     return writer.file.size_bytes
 
 
 def _commit(record: FeatureSetRecord, images: Sequence[tuple[str, str]], count: int) -> CommitRecord:
     """A commit of so many images, with all that one holds."""
-    embedded, now = _embedded(FeatureSetRecord(**{**record.model_dump(), "maps": ()}), images, count), 1.7e9 + 1 / 3
+    embedded, now = _embedded((), images, count), 1.7e9 + 1 / 3
     file = TableFile(name=paths.shard(1, 1), num_rows=count, size_bytes=10**8, sha256="0" * 64)
     sizes = embedded.original_sizes
     return CommitRecord(

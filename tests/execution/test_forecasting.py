@@ -66,8 +66,8 @@ def test_what_was_changed_by_an_override_is_not_what_was_measured(folder, tmp_pa
     assert plan(configure(folder, tmp_path / "features", model=model)).page.speeds.rate is None
     given = plan(configure(folder, tmp_path / "features", model=model, plan={"seconds_per_image": 2.5})).page
     assert (given.speeds.rate.seconds_per_image, given.speeds.rate.known_from) == (2.5, "as given")
+    elsewhere = {"device": "cuda", "num_encoders": 10}
     with pytest.raises(ConfigError, match=r"plan\.measure_images="):
-        elsewhere = {"device": "cuda", "num_encoders": 10}
         plan(configure(folder, tmp_path / "features", execution=elsewhere, plan={"measure_images": 8}))
 
 

@@ -25,8 +25,10 @@ VOLUME = Volume(
 WORK = Work(num_found=1_200_000, num_images=1_000_000, in_bytes=3 * 10**11, writes_remote=True)
 GPUS = Means("cuda", 8, num_cores=None, link_bytes_s=1.25e9, are_here=False)
 
+RATE = Rate(0.03, 0, "as given")
 
-def page(rate=Rate(0.03, 0, "as given"), means=GPUS, work=WORK, room=None, volume=VOLUME) -> Page:
+
+def page(rate=RATE, means=GPUS, work=WORK, room=None, volume=VOLUME) -> Page:
     speeds = Speeds(rate, JOB)
     smaller = replace(volume, image_bytes=8.4e6, map_bytes={"fpn_0": 8_400_000})
     twice = replace(means, num_encoders=2 * means.num_encoders)

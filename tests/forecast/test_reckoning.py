@@ -26,8 +26,10 @@ PRICES = Prices(storage_gb_month=0.02, put_1000=0.005, get_1000=0.0004, gpu_hour
 ON_CPUS = Means("cpu", 1, num_cores=2, link_bytes_s=None)
 ON_GPUS = Means("cuda", 10, num_cores=None, link_bytes_s=None)
 
+RATE = Rate(0.4, 2, "test")
 
-def reckon(volume=VOLUME, work=WORK, means=ON_CPUS, rate=Rate(0.4, 2, "test")):
+
+def reckon(volume=VOLUME, work=WORK, means=ON_CPUS, rate=RATE):
     return forecast(volume, work, means=means, speeds=Speeds(rate, JOB), prices=PRICES)
 
 
