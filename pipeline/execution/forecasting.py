@@ -188,7 +188,7 @@ def _changes(
         yield override, (volume.storing(maps, size), means)
     cores = means.num_cores and 2 * means.num_cores
     twice = replace(means, num_encoders=2 * means.num_encoders, num_cores=cores)
-    yield f"execution.num_encoders={twice.num_encoders}, twice the machines", (volume, twice)
+    yield f"twice the machines (execution.num_encoders={twice.num_encoders})", (volume, twice)
 
 
 def _smaller(features: FeaturesConfig) -> dict[str, FeaturesConfig]:

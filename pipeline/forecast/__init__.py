@@ -1,1 +1,1 @@
-"""What a run will take: says beforehand what it will write, last and cost, and what each figure was taken from."""
+"""What a run takes: says beforehand what a run will write, last and cost, and what each figure was taken from."""

@@ -198,15 +198,17 @@ class Page:
         base = self.base
         others = {change: each for change, each in self.forecasts.items() if change}
         best = max(others, key=lambda change: _gain(base, others[change]))
-        rows = [("", "an image", "on disk", "time", "once", "a month"), _row("as it is", base)]
+        rows = [("", "an image", "on disk", "time", "$ once", "$ a month"), _row("as it is", base)]
         rows += [_row(change, other) for change, other in others.items()]
-        return [f"{best} helps most: {_said(base, others[best])}", *table_lines(rows, "<>>>>>")]
+        return [f"most is gained by {best}: {_said(base, others[best])}", *table_lines(rows, "<>>>>>")]
 
     def _assumptions(self) -> list[str]:
         work, means, rate, job, prices = self.work, self.means, self.speeds.rate, self.speeds.job, self.prices
         lines = ["every image can be decoded; all encoders begin and end together"]
         if rate is not None and means.device == "cpu" and means.num_cores not in (None, rate.num_cores):
-            lines.append(f"{means.num_cores} cores are to {rate.num_cores} as their numbers are, and of the same kind")
+            lines.append(f"{means.num_cores} cores are to {rate.num_cores} as their numbers are")
+        if rate is not None and rate.is_elsewhere:
+            lines.append("these cores are of the kind that was measured; plan.measure_images=16 measures them instead")
         core_s = job.beside_core_s if means.device == "cpu" else job.decode_core_s
         beside = f"{core_s:.2g} s of a core, and {job.write_core_s_per_gb:.2g} s a GB written"
         lines.append(f"beside the encoder an image takes {beside}")

@@ -35,11 +35,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds that an image takes one encoder, which has so many cores (none: a GPU), and how that is known."""
+    """Seconds that an image takes one encoder, which has so many cores (none: a GPU), and how that is known.
+
+    Attributes:
+        is_elsewhere: whether it was measured on other hardware, if perhaps of the same kind.
+    """
 
     seconds_per_image: float
     num_cores: int
     known_from: str
+    is_elsewhere: bool = False
 
 
 @cache
@@ -74,5 +79,5 @@ def known_rate(model: str, *, device: str, precision: str, side_px: int) -> Rate
     for entry in _table()["encoders"]:
         if model in entry["models"] and {key: entry[key] for key in wanted} == wanted:
             known_from = f"measured on {entry['hardware']}, {entry['source']}"
-            return Rate(entry["seconds_per_image"], entry["num_cores"], known_from)
+            return Rate(entry["seconds_per_image"], entry["num_cores"], known_from, is_elsewhere=True)
     return None

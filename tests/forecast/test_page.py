@@ -71,12 +71,16 @@ def test_a_plan_of_gpus_that_are_elsewhere_says_what_they_do_and_what_holds_them
     assert "write 11.7 GB a second, 1.5 GB each\nthe link to the store takes 1.2 GB a second" in said(found, "writing")
     assert said(found, "slowest").startswith("the link to the store")
     assert "a month: $880, for 44.0 TB" in said(found, "dollars")
-    assert said(found, "to change").startswith("features=decoder helps most: 10 h -> 114 min, 44.0 TB -> 8.4 TB, $880")
+    assert said(found, "to change").startswith(
+        "most is gained by features=decoder: 10 h -> 114 min, 44.0 TB -> 8.4 TB, $880"
+    )
     assert "$2 a GPU and hour, $0.02 a GB and month" in said(found, "rests on")
 
 
 def test_where_the_encoders_are_the_slowest_more_of_them_help_most():
-    assert said(page(means=replace(GPUS, link_bytes_s=None)), "to change").startswith("twice helps most: 64 min -> ")
+    assert said(page(means=replace(GPUS, link_bytes_s=None)), "to change").startswith(
+        "most is gained by twice: 64 min -> "
+    )
     assert "is not known: give plan.link_gbit_s=" in said(page(means=replace(GPUS, link_bytes_s=None)), "writing")
 
 
@@ -87,7 +91,7 @@ def test_what_was_not_measured_is_not_made_up():
     )
     assert said(found, "time").startswith("at least 10 h, by the link to the store")
     assert "machines not known" in said(found, "dollars")
-    assert said(found, "to change").startswith("features=decoder helps most: 44.0 TB -> 8.4 TB, $880")
+    assert said(found, "to change").startswith("most is gained by features=decoder: 44.0 TB -> 8.4 TB, $880")
     local = page(rate=None, means=replace(GPUS, link_bytes_s=None), work=replace(WORK, writes_remote=False))
     assert said(local, "time").startswith("not known: ")
 
@@ -101,6 +105,9 @@ def test_cpus_are_told_by_their_cores_and_a_disk_by_its_room():
     )
     assert "1.0 TB are free there: TOO LITTLE" in said(found, "on disk")
     assert "16 cores are to 2 as their numbers are" in said(found, "rests on")
+    assert "these cores are of the kind" not in said(found, "rests on")
+    elsewhere = page(Rate(0.4, 2, "measured", is_elsewhere=True), cpus)
+    assert "these cores are of the kind that was measured; plan.measure_images=16" in said(elsewhere, "rests on")
     assert "4.7 GB a machine" in said(found, "memory")
     assert "what the disk costs" in said(found, "dollars")
 
