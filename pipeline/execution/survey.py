@@ -92,7 +92,7 @@ def survey(task: Task, settings: dict[str, Any], config: JobConfig, *, num_drawn
         for refs in _left(task, run):
             seen.add(refs)
     else:
-        num_found, plan_bytes = _compare(task, seen, size, config.run.retry_quarantined)
+        num_found, plan_bytes = _compare(task, seen, size=size, retried=config.run.retry_quarantined)
     return Survey(
         num_found=num_found,
         num_images=seen.num_images,
@@ -106,7 +106,7 @@ def survey(task: Task, settings: dict[str, Any], config: JobConfig, *, num_drawn
     )
 
 
-def _compare(task: Task, seen: "_Seen", size: int, retried: str) -> tuple[int, int]:
+def _compare(task: Task, seen: "_Seen", *, size: int, retried: str) -> tuple[int, int]:
     """How many images are listed, and bytes of the plan of what is to be embedded."""
     with task.comparison(retried) as compared:
         if not compared.num_listed and not catalog.sealed_runs(task.root):
