@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import JobConfig, RunConfig
-from pipeline.errors import RunIncompleteError
+from pipeline.errors import ConfigError, RunIncompleteError
 from pipeline.execution.resources import Placement
 from pipeline.execution.run import embed_run
 from pipeline.execution.task import Task
@@ -67,11 +67,14 @@ def measure(task: Task, config: JobConfig, *, refs: pa.Table, placement: Placeme
         known: of a job elsewhere, for what cannot be measured.
 
     Raises:
+        ConfigError: there is too little to measure with.
         PipelineError: as the embed command.
     """
-    size = max(1, min(refs.num_rows // _LEAST_UNITS, config.execution.images_per_unit or refs.num_rows))
+    if refs.num_rows < _LEAST_UNITS:
+        raise ConfigError(f"plan.measure_images= needs {_LEAST_UNITS} images, and {refs.num_rows} are to be embedded")
+    size = min(refs.num_rows // _LEAST_UNITS, config.execution.images_per_unit or refs.num_rows)
     announce(f"measuring: {refs.num_rows} of the images, into a feature set that is deleted again")
-    with _temporary(task.root) as root:
+    with temporary(task.root) as root:
         write_bytes_s = _write_bytes_s(root)
         own = replace(task, root=root, source=DrawnSource(refs), probers=())
         execution = replace(config.execution, num_encoders=1, images_per_unit=size)
@@ -139,7 +142,7 @@ def _num_lanes(placement: Placement) -> int:
 
 
 @contextmanager
-def _temporary(root: Folder) -> Iterator[Folder]:
+def temporary(root: Folder) -> Iterator[Folder]:
     """A place like that of the feature set, on the same disk or in the same bucket, which is empty again in the end."""
     if root.is_local:
         wanted = Path(root.uri).parent

@@ -75,7 +75,7 @@ class Page:
         where = "in the source" if work.run is None else f"in run {work.run}, which is open and would be continued"
         lines = [
             f"{work.num_images:,} to embed, {size_text(work.in_bytes)} to read{unsized}",
-            f"{work.num_found:,} found {where}; {work.num_found - work.num_images:,} embedded already",
+            f"{work.num_found:,} found {where}; {work.num_found - work.num_images:,} in the feature set already",
         ]
         if work.num_ignored:
             lines.append(f"{counted(work.num_ignored, 'file')} passed over by name")

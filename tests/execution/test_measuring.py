@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.execution.measuring import DrawnSource, measured
+from pipeline.errors import ConfigError
+from pipeline.execution.measuring import DrawnSource, measure, measured, temporary
 from pipeline.execution.resources import Placement
 from pipeline.featureset import paths
 from pipeline.featureset.records import CommitRecord, TableFile, UnitWork
 from pipeline.forecast.rates import Job
 from pipeline.observability.accounting import ACTIVITIES, PAUSES
 from pipeline.sources.image_ref import REFS
+from pipeline.storage.folder import Folder
+from tests.faults.proxied import ProxiedBucket
 
 KNOWN = Job(beside_core_s=9, decode_core_s=9, write_core_s_per_gb=1.35, start_s=9, audit_s=9, end_s=1e-5, peak_gb=4.7)
 ON_CPU = Placement("cpu", 1, num_cpus=2, num_gpus=0, num_threads=2)
@@ -69,3 +72,17 @@ def test_drawn_images_are_a_source():
     source = DrawnSource(REFS.empty_table())
     assert source.schema == REFS
     assert list(source.refs()) == REFS.empty_table().to_batches()
+
+
+def test_what_is_made_to_measure_is_gone_on_disks_and_in_buckets(store: ProxiedBucket, tmp_path):
+    for place in (str(tmp_path / "not there" / "features"), f"s3://{store.bucket}/features"):
+        with temporary(Folder(place)) as root:
+            root.require_writable()
+            root.create("runs/000001/run.json", b"1")
+            assert list(root.names("runs")) == ["000001"]
+        assert (list(tmp_path.iterdir()), store.keys()) == ([], [])
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(ConfigError, match=r"needs 4 images, and 0 are to be embedded"):
+        measure(None, None, refs=REFS.empty_table(), placement=ON_CPU, known=KNOWN)

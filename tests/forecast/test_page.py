@@ -62,7 +62,7 @@ def said(found: Page, name: str) -> str:
 
 def test_a_plan_of_gpus_that_are_elsewhere_says_what_they_do_and_what_holds_them_up():
     found = page()
-    assert "1,000,000 to embed, 300 GB to read\n1,200,000 found in the source; 200,000 embedded" in said(
+    assert "1,000,000 to embed, 300 GB to read\n1,200,000 found in the source; 200,000 in the feature" in said(
         found, "images"
     )
     assert "44.0 TB in 200,010 objects" in said(found, "on disk")
