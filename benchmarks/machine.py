@@ -15,7 +15,7 @@ SIDE = 2048
 def main() -> None:
     """Prints it."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    facts: dict[str, float | str] = {"cpu": _cpu()}
+    facts: dict[str, float | str] = {"cpu": cpu()}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         x, w = torch.randn(SIDE, SIDE).to(dtype), torch.randn(SIDE, SIDE).to(dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(w, SIDE)  # noqa: SLF001
@@ -28,7 +28,8 @@ def main() -> None:
     json.dump(facts, sys.stdout)
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Its name, cores and what of them multiplies bf16."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     known = [name for name in ("amx_bf16", "avx512_bf16") if torch.cpu.get_capabilities().get(name)]

@@ -94,6 +94,11 @@ class Comparison:
         return "-".join(str(value) for value in sums)
 
     @property
+    def num_listed(self) -> int:
+        """How many images the source lists."""
+        return int(self.digest.partition("-")[0])
+
+    @property
     def is_unchanged(self) -> bool:
         """Whether the source lists what it did when the last sealed run was planned, and nothing is to be retried."""
         if not self._sealed or self._classes:

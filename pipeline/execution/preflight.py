@@ -12,8 +12,12 @@ from pipeline.sources.opening import open_source
 from pipeline.storage.folder import Folder
 
 
-def check_places(config: JobConfig) -> None:
+def check_places(config: JobConfig, *, writes: bool = True) -> None:
     """Looks whether the source is there and a new feature set could be written where it is to go.
+
+    Args:
+        config: of the command.
+        writes: whether the command writes; if not, an object store is not tried, which would leave an object there.
 
     Raises:
         ConfigError: the source is not there, the sink is of a kind that cannot be written or would be lost, or a
@@ -26,7 +30,7 @@ def check_places(config: JobConfig) -> None:
     patience_s = config.execution.patience_s
     root = Folder(config.sink.uri, patience_s)
     open_source(**asdict(config.source), patience_s=patience_s)
-    if catalog.feature_set_record(root) is None:
+    if catalog.feature_set_record(root) is None and (writes or root.is_local):
         root.require_writable()
 
 

@@ -27,6 +27,7 @@ from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining
 from pipeline.exports.describe import describe
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest, RunRecord
+from pipeline.forecast.disk import Room
 from pipeline.observability.accounting import Accounts
 from pipeline.observability.events import UnitEvent, tell
 from pipeline.observability.failures import Failures
@@ -108,11 +109,15 @@ class _Work:
         """Works through them; says where the encoders' time went, in seconds by cause.
 
         Raises:
+            SinkError: they do not fit on the disk.
             RunIncompleteError, RunDrainedError, TooManyFailedError: it stopped early.
         """
         if not self._left:
             return {}
         run, where = self._run, f"encoders: {self._placement.num_encoders} on {self._placement.device}"
+        room = Room.of(self._task.root)
+        if room is not None:  # what of it is refused as bad is not known, and little as a rule
+            room.require(self._left * sum(spec.size_bytes for spec in self._task.maps), 2 * len(self._units))
         counts = f"{self._left} of {run.num_images} images to embed, in {len(self._units)} units"
         announce(f"run {run.run}: {counts}; {where}")
         cluster.connect()

@@ -3,6 +3,8 @@
 Nothing is written before everything that can be wrong with the command has been looked at.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Self
@@ -35,7 +37,7 @@ from pipeline.sinks.feature_sets import claim_feature_set, require_same_settings
 from pipeline.sinks.runs import Listing, claim_run, next_run, open_run
 from pipeline.sinks.tables import write_table
 from pipeline.sources.image_ref import Source
-from pipeline.sources.opening import UNIQUE_IDS, open_source, roots_of
+from pipeline.sources.opening import ASKING, UNIQUE_IDS, open_source, roots_of
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 
@@ -73,7 +75,7 @@ class Task:
         parting = _parting(config.preprocess, side_px)
         within = Prober(limits=limits, patience_s=patience_s, roots=roots)
         source = ExpandedSource(listed, parting, ask=within.ask) if parting else listed
-        choice = _choice(config.features)
+        choice = feature_choice(config.features)
         maps = map_specs(encoder.tree, side_px, choice)
         weights = resolve_weights(config.model.checkpoint, encoder.name)
         if weights.kind != "random":
@@ -131,6 +133,12 @@ class Task:
                 self.root.require_writable()
                 return run
         size = num_images or images_per_unit(self.maps, self.side_px)
+        with self.comparison(retry_quarantined) as compared:
+            return self._begin(number, compared, settings=settings, size=size)
+
+    @contextmanager
+    def comparison(self, retry_quarantined: str = "none") -> Iterator[Comparison]:
+        """The source as it is now beside what the feature set holds, for the length of the block."""
         source = self.source
         with Comparison.of(
             self.root,
@@ -141,7 +149,7 @@ class Task:
         ) as compared:
             for prober in self.probers:  # everything is listed
                 prober.close()
-            return self._begin(number, compared, settings=settings, size=size)
+            yield compared
 
     def _begin(self, number: int, compared: Comparison, *, settings: dict[str, Any], size: int) -> RunRecord | None:
         if compared.is_unchanged:
@@ -150,7 +158,7 @@ class Task:
         first = next(plan, None)
         removed = compared.removed()
         if first is None and not catalog.sealed_runs(self.root):
-            raise SourceError(f"no images in {self.source.description.get('uri')}{self._passed_over()}")
+            raise self.no_images()
         if first is None and removed.equals(self._known_removed()):
             return None
         self.root.require_writable()
@@ -166,12 +174,18 @@ class Task:
             listing=Listing(compared.digest, gone),
         )
 
-    def _passed_over(self) -> str:
-        """What may be why there are no images."""
+    @property
+    def asks_for_parts(self) -> bool:
+        """Whether listing reads the headers of files, to tell which images they hold."""
+        return isinstance(self.source, ExpandedSource) or self.source.description["kind"] in ASKING
+
+    def no_images(self) -> SourceError:
+        """What to say of a source that lists nothing, and what may be why."""
+        said = f"no images in {self.source.description.get('uri')}"
         if not self.source.num_ignored:
-            return ""
+            return SourceError(said)
         advice = "; source.suffixes=null takes every file" if "suffixes" in self.source.description else ""
-        return f": {self.source.num_ignored} files were passed over because of their names{advice}"
+        return SourceError(f"{said}: {self.source.num_ignored} files were passed over because of their names{advice}")
 
     def _known_removed(self) -> pa.Table:
         """The ids that the last sealed run found to be gone from the source."""
@@ -194,7 +208,8 @@ class Task:
         return standing
 
 
-def _choice(features: FeaturesConfig) -> FeatureChoice:
+def feature_choice(features: FeaturesConfig) -> FeatureChoice:
+    """What is kept of the encoder's output, as the configuration has it."""
     return FeatureChoice(
         kind=features.kind,
         dtypes=features.storage_dtype,

@@ -22,7 +22,7 @@ _KINDS: dict[str, Callable[..., Source]] = {
     "video": VideoSource,
 }
 # Kinds that ask somebody else what their files hold.
-_ASKING = frozenset({"parquet", "video"})
+ASKING = frozenset({"parquet", "video"})
 # How to make ids unique, by the kind of source.
 UNIQUE_IDS = {
     "manifest": "mend the list, or give it a column image_id",
@@ -43,7 +43,7 @@ def open_source(kind: str, *, patience_s: float = PATIENCE_S, ask: Ask | None = 
     Raises:
         SourceError: it is not there.
     """
-    if kind in _ASKING:
+    if kind in ASKING:
         options["ask"] = ask
     return _KINDS[kind](**options, patience_s=patience_s)
 

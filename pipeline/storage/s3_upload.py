@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipeline.storage.s3 import S3Store
 
 # S3 takes at most 10,000 parts of 5 MiB to 5 GiB, and 5 TiB in all: parts double in size every so many.
-_PART_BYTES = 64 * 2**20
+PART_BYTES = 64 * 2**20
 _PARTS_OF_A_SIZE = 2_000
 
 
@@ -33,7 +33,7 @@ class S3Upload:
         """Takes bytes, and sends a part when there are enough of them."""
         self._buffer += data
         self._size_bytes += len(data)
-        while len(self._buffer) >= (part_bytes := _PART_BYTES << len(self._parts) // _PARTS_OF_A_SIZE):
+        while len(self._buffer) >= (part_bytes := PART_BYTES << len(self._parts) // _PARTS_OF_A_SIZE):
             self._send(part_bytes)
         return len(data)
 

@@ -16,6 +16,7 @@ from job import compose_values, model_overrides  # noqa: E402
 from pipeline.config import AbandonConfig, CleanConfig, RepairConfig, VerifyConfig, checked, checked_job, job_config  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
 from pipeline.export_config import BuildIndexConfig, FindDuplicatesConfig, search_config  # noqa: E402
+from pipeline.plan_config import PlanConfig  # noqa: E402
 from pipeline.sources.directory import IMAGE_SUFFIXES  # noqa: E402
 from pipeline.sources.video import VIDEO_SUFFIXES  # noqa: E402
 
@@ -112,6 +113,15 @@ def test_a_repair_takes_what_the_embed_job_takes_and_a_level():
     assert checked_job({key: value for key, value in values.items() if key != "level"}, RepairConfig).level == "full"
 
 
+def test_a_plan_takes_what_the_embed_job_takes_and_what_it_is_to_reckon_with():
+    overrides = ["source=sample", "model=hiera_debug", "model.checkpoint=random", "plan.link_gbit_s=10"]
+    config = checked_job(with_model(compose_values("plan", overrides), overrides), PlanConfig)
+    assert (config.plan.link_gbit_s, config.plan.measure_images, config.prices.put_1000) == (10, None, 0.005)
+    embed = compose_values("embed", overrides[:-1])
+    values = compose_values("plan", overrides)
+    assert {name: values[name] for name in embed} == embed
+
+
 @pytest.mark.parametrize(
     ("kind", "job", "overrides"),
     [
@@ -151,6 +161,7 @@ def test_an_image_id_means_itself_whatever_it_holds(image_id):
         ("abandon", [], "run is missing"),
         ("export_feast", ["exports.uri=x"], "did you mean export.uri"),
         ("export_feast", ["export.uri=null"], "export.uri=None"),
+        ("plan", ["source=sample", "plan.link_gbits=8"], "did you mean plan.link_gbit_s"),
         ("repair", ["source=sampel"], "choices: directory, manifest, parquet, sample"),
         ("build_index", ["vector=grid"], "did you mean vectors"),
         ("search", ["image_uri=x"], "did you mean image_id"),
@@ -169,6 +180,7 @@ def test_every_job_refuses_in_one_line_what_it_does_not_know(job, arguments, sai
 @pytest.mark.parametrize(
     ("job", "words"),
     [
+        ("plan", ["measure_images:", "gpu_hour:", "patience_s:"]),
         ("verify", ["level: sizes", "sink:"]),
         ("clean", ["older_than_hours: 72", "--yes"]),
         ("abandon", ["run: null"]),
