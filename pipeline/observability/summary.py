@@ -46,7 +46,7 @@ class RunSummary:
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
             "model": shown(f"{self.model}, weights {self.checkpoint}"),
-            "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
+            "on disk": f"{bytes_text(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
             "audit": self.audit,
             "seconds": self._steps(),
             **self._account(),
@@ -75,7 +75,7 @@ class RunSummary:
         )
 
     def _each(self) -> str:
-        return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
+        return f", {bytes_text(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
 
     def _steps(self) -> str:
         parts = [f"{name} {value:.1f}" for name, value in self.seconds.items()]
@@ -86,7 +86,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _bytes(count: float) -> str:
+def bytes_text(count: float) -> str:
+    """Bytes for people, such as `44.0 MB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
