@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.exports.facts import UNKNOWN_LICENCE, Facts
 from pipeline.exports.visible import VisibleRows
 from pipeline.featureset import catalog
-from pipeline.preprocessing.pixel_rules import PixelRules
+from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.redaction import shown
 from pipeline.report.charts import causes, causes_table, throughput
 from pipeline.report.components import level_pictures
@@ -25,7 +26,9 @@ from pipeline.report.work import Work, work_of
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
 
-_PICTURE_PX = 256
+_PICTURE_PX, _FAILED_PX = 256, 128
+# Maps of so few cells are shown cell by cell.
+_FEW_CELLS = 64
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,9 @@ def contents(
     """
     facts, rows = Facts.of(root, UNKNOWN_LICENCE), VisibleRows(root.uri)
     sample, features = Sample.of(rows, size.images), rows.features()
-    background = facts.settings.get("preprocessing", {}).get("background", [255, 255, 255])
-    with Pictures(_PICTURE_PX, rules=PixelRules(tuple(background)), roots=roots, until=until) as pictures:
-        failed = reasons(features.quarantine)
-        _add_pictures(failed, pictures)
+    rules = PixelRules(tuple(facts.settings.get("preprocessing", {}).get("background", USUAL.background)))
+    failed = _failed(features.quarantine, replace(rules, are_damaged_shown=True), roots=roots, until=until)
+    with Pictures(_PICTURE_PX, rules=rules, roots=roots, until=until) as pictures:
         chosen = spread(len(sample.images), size.gallery)
         shown_images = _Squares(pictures, sample, chosen)
         made = list(sheets(shown_images))
@@ -117,16 +119,23 @@ class _Squares:
             yield square
 
 
-def _add_pictures(failed: list[dict[str, Any]], pictures: Pictures) -> None:
-    """Gives examples of failures a `picture`, where there is one after all."""
+def _failed(
+    quarantine: pa.Table, rules: PixelRules, *, roots: Roots | None, until: float | None
+) -> list[dict[str, Any]]:
+    """The reasons, whose examples have a `picture` where there is one after all."""
+    failed = reasons(quarantine)
     examples = [example for reason in failed for example in reason["examples"] if example.pop("is_tried")]
-    for example, square in zip(examples, pictures.squares(examples), strict=True):
-        example["picture"] = None if isinstance(square, str) else picture_uri(square[::2, ::2])
+    if not examples:
+        return failed
+    with Pictures(_FAILED_PX, rules=rules, num_decoders=1, roots=roots, until=until) as pictures:
+        for example, square in zip(examples, pictures.squares(examples), strict=True):
+            example["picture"] = None if isinstance(square, str) else picture_uri(square)
+    return failed
 
 
 def _gallery(
     sample: Sample, chosen: np.ndarray, squares: _Squares, levels: Sequence[Any]
-) -> Iterator[dict[str, Any]] | list[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     found = []
     for place, number in enumerate(chosen.tolist()):
         image, square = sample.images[number], squares.kept[number]
@@ -138,7 +147,10 @@ def _gallery(
                 "width": image["original_width"],
                 "picture": None if square is None else picture_uri(square),
                 "missing": squares.missing.get(number, ""),
-                "levels": [(level.column, picture_uri(level.pictures[place])) for level in levels],
+                "levels": [
+                    (level.column, picture_uri(level.pictures[place]), len(level.pictures[place]) <= _FEW_CELLS)
+                    for level in levels
+                ],
             }
         )
     return found
@@ -198,9 +210,9 @@ def _code(uri: str) -> str:
             "",
             f"features = pipeline.open_features({shown(uri)!r})",
             "row = features[features.image_ids[0]]",
-            "row.pooled, row.backbone_fpn   # tensors",
-            "features.pooled                # Arrow table: image_id, embedding",
-            "features.files                 # the shards, plain Parquet",
+            "row.pooled, row.backbone_fpn  # tensors",
+            "features.pooled               # image_id, embedding",
+            "features.files                # plain Parquet",
         ]
     )
 

@@ -40,5 +40,6 @@ def _example(row: dict[str, Any]) -> dict[str, Any]:
         "image_id": shown(row["image_id"]),
         "message": shown(row["message"]),
         "uri": row["uri"],
+        "picture": None,
         "is_tried": row["error_type"] not in _DANGEROUS,
     }

@@ -6,6 +6,7 @@ Texts go through Jinja's escaping, data into blocks that no browser runs, so tha
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def page(contents: dict[str, Any]) -> bytes:
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"bytes": bytes_text, "dollars": dollars_text, "share": "{:.0%}".format}
-    environment.filters["count"] = "{:,}".format
+    environment.filters |= {"count": "{:,}".format, "time": _time}
     style = (_PAGE / "report.css").read_text()
     program = "\n".join(["(() => {", '"use strict";', *((_PAGE / name).read_text() for name in SCRIPTS), "})();"])
     text = environment.get_template("report.html").render(
@@ -51,6 +52,11 @@ def as_data(values: Any) -> Markup:
     r"""Plain values as JSON for a block of data: what could end the block or begin another is spelled `\u003c`."""
     text = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+def _time(moment: str) -> str:
+    """A time in ISO 8601 for people, to the minute, in UTC."""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _hash_of(text: str) -> str:

@@ -36,17 +36,26 @@ class Pictures:
     Args:
         side_px: of the squares.
         rules: how pixels are made.
+        num_decoders: how many at once; None: as many as there are cores, up to four.
         roots: what may be read, if the URIs are not to be trusted; without them nothing of the web is.
         until: when to stop reading, by the monotonic clock, in seconds; None reads all.
     """
 
     def __init__(
-        self, side_px: int, *, rules: PixelRules = USUAL, roots: Roots | None = None, until: float | None = None
+        self,
+        side_px: int,
+        *,
+        rules: PixelRules = USUAL,
+        num_decoders: int | None = None,
+        roots: Roots | None = None,
+        until: float | None = None,
     ) -> None:
         self._roots, self._until = roots, until
-        self._num = min(_MOST_DECODERS, len(os.sched_getaffinity(0)))
-        limits = {"timeout_s": _TIMEOUT_S, "memory_bytes": _MEMORY_BYTES, "rules": rules}
-        self._decoders = [IsolatedDecoder(side_px=side_px, **limits) for _ in range(self._num)]
+        self._num = num_decoders or min(_MOST_DECODERS, len(os.sched_getaffinity(0)))
+        self._decoders = [
+            IsolatedDecoder(side_px=side_px, timeout_s=_TIMEOUT_S, memory_bytes=_MEMORY_BYTES, rules=rules)
+            for _ in range(self._num)
+        ]
         self._idle: SimpleQueue[IsolatedDecoder] = SimpleQueue()
         for decoder in self._decoders:
             self._idle.put(decoder)

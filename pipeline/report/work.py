@@ -78,8 +78,9 @@ def work_of(run: int, shards: pa.Table) -> Work | None:
     spans = [(each[0]["command_began"], max(unit["until"] for unit in each)) for each in commands]
     clock = _WorkingTime(spans)
     bin_s = clock.wall_s / _NUM_BINS or 1.0
-    done_s = [clock.at(unit["until"]) for unit in units]
-    counts, _ = np.histogram(done_s, _NUM_BINS, (0, clock.wall_s or 1.0), weights=[unit["num_rows"] for unit in units])
+    counts = np.zeros(_NUM_BINS)
+    for unit, since in zip(units, _begins(units), strict=True):
+        counts += unit["num_rows"] * _spread(clock.at(since) / bin_s, clock.at(unit["until"]) / bin_s)
     encoders = [
         encoder
         for number, (command, (_, end)) in enumerate(zip(commands, spans, strict=True), 1)
@@ -88,6 +89,25 @@ def work_of(run: int, shards: pa.Table) -> Work | None:
     begins_s = [clock.at(began) for began, _ in spans]
     num_images = sum(unit["num_rows"] for unit in units)
     return Work(run, num_images, clock.wall_s, bin_s, (counts / bin_s).tolist(), begins_s, encoders)
+
+
+def _begins(units: list[dict[str, Any]]) -> list[float]:
+    """When each encoder began on each unit: once the one before was committed, or once it was there itself."""
+    ready: dict[str, float] = {}
+    begins = []
+    for unit in units:
+        started = unit["began"] + dict(unit["account"]).get("start", 0.0)
+        begins.append(min(ready.get(unit["encoder"], started), unit["until"]))
+        ready[unit["encoder"]] = unit["until"]
+    return begins
+
+
+def _spread(begin: float, end: float) -> np.ndarray:
+    """How much of what happened evenly from one place to another, in bins, falls into each bin; in all, one."""
+    edges = np.arange(_NUM_BINS + 1.0)
+    if end - begin < 1e-9:
+        return np.histogram([min(end, _NUM_BINS)], edges)[0].astype(float)
+    return np.diff(np.clip((edges - begin) / (end - begin), 0, 1))
 
 
 def _encoders(number: int | None, command: list[dict[str, Any]], end: float) -> list[Encoder]:

@@ -9,7 +9,7 @@ function showNeighbours(number) {
     const button = element(
       "button",
       { type: "button" },
-      thumbnail(other, 76),
+      thumbnail(other, 64),
       element("bdi", { className: "id", textContent: data.ids[other] }),
       element("span", { className: "similarity", textContent: similarity }),
     );
@@ -25,10 +25,9 @@ function showNeighbours(number) {
   const missing = data.missing[number] ? [element("p", { className: "note", textContent: `no picture: ${data.missing[number]}` })] : [];
   panel.replaceChildren(
     element("h3", {}, element("bdi", { id: "selected-id", textContent: data.ids[number] })),
-    thumbnail(number, 180),
-    element("p", { className: "note", textContent: size }),
+    thumbnail(number, 150),
     ...missing,
-    element("p", { className: "note", textContent: `Its nearest among the ${numImages.toLocaleString("en")} shown, by cosine similarity:` }),
+    element("p", { className: "note", textContent: `${size}. Nearest of the ${numImages.toLocaleString("en")} shown, by cosine similarity:` }),
     list,
   );
   panel.scrollTop = 0;
