@@ -16,7 +16,7 @@ ARGS ?= $(SAMPLE)
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
-test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp lint
+test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp .venv-chromium/stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 -m "not cluster and not drill"  # four processes share the cores
 	$(BIN)/python -m pytest -n 2 -m drill
 	$(BIN)/python -m pytest -m cluster
@@ -47,6 +47,11 @@ bench: .venv/test.stamp .venv-peers/stamp
 	@rm -rf .venv-feast
 	$(PYTHON) -m venv .venv-feast
 	.venv-feast/bin/python -m pip install --quiet --quiet --requirement $<
+	@touch $@
+
+# A browser to look at reports with: Debian's, whatever else is installed.
+.venv-chromium/stamp: tests/report/chromium.sh
+	@bash $< .venv-chromium
 	@touch $@
 
 lint: .venv/test.stamp
@@ -102,4 +107,4 @@ audit: .venv-tools/stamp
 		--requirement requirements.lock --requirement requirements-torch.lock $(ARGS_AUDIT)
 
 clean:
-	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast .venv-tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast .venv-tools .venv-chromium build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -14,6 +14,7 @@ class RunSummary:
     Attributes:
         seconds: by step, added up over workers.
         account: seconds by cause of all encoders together, which are their whole wall time.
+        report: where the page is that shows what came of it.
     """
 
     uri: str
@@ -33,6 +34,7 @@ class RunSummary:
     quarantined: Mapping[str, int] = field(default_factory=dict)
     audit: str = ""
     account: Mapping[str, float] = field(default_factory=dict)
+    report: str = ""
 
     def text(self) -> str:
         """The lines to print."""
@@ -50,6 +52,7 @@ class RunSummary:
             "audit": self.audit,
             "seconds": self._steps(),
             **self._account(),
+            **({"report": shown(self.report)} if self.report else {}),
             "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }
         head = f"sealed run {self.run} of {shown(self.uri)} in {self.wall_s:.1f} s"

@@ -1,1 +1,4 @@
-"""The report: one page explains a sealed set by itself, and reaches no network, runs no stranger's code, shows no secret."""
+"""The report: a page explains a sealed set by itself, reaches no network, runs no stranger's code and shows no secret.
+
+Its template, style and program are files in `page`.
+"""

@@ -62,11 +62,11 @@ def causes(encoders: Sequence[Encoder], most: int = 12) -> list[dict[str, Any]]:
 def causes_table(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     """The causes that took time, greatest first, with their meaning, seconds and share."""
     whole = sum(seconds.values()) or 1.0
-    rows = [
+    return [
         {"cause": cause, "meaning": MEANINGS[cause], "seconds": value, "share": value / whole}
         for cause, value in sorted(seconds.items(), key=lambda item: -item[1])
+        if value / whole >= _LEAST_SHARE
     ]
-    return [row for row in rows if row["share"] >= _LEAST_SHARE]
 
 
 def _bar(name: str, seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Everything that a report says, gathered from the records, tables and shards of a sealed feature set, and its images."""
+"""Everything that a report says: gathered from a sealed feature set's records, tables and shards, and its images."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from pipeline.report.neighbours import nearest
 from pipeline.report.pictures import Pictures
 from pipeline.report.projection import plane
 from pipeline.report.sample import Sample, spread
-from pipeline.report.sheets import CELLS_PER_SIDE, CELL_PX, picture_uri, sheets
+from pipeline.report.sheets import CELL_PX, CELLS_PER_SIDE, picture_uri, sheets
 from pipeline.report.work import Work, work_of
 from pipeline.storage.folder import Folder
 from pipeline.storage.roots import Roots
@@ -29,6 +29,8 @@ from pipeline.storage.roots import Roots
 _PICTURE_PX, _FAILED_PX = 256, 128
 # Maps of so few cells are shown cell by cell.
 _FEW_CELLS = 64
+# From so many images on a second decoder is worth its two seconds of starting.
+_MANY = 40
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def contents(
     sample, features = Sample.of(rows, size.images), rows.features()
     rules = PixelRules(tuple(facts.settings.get("preprocessing", {}).get("background", USUAL.background)))
     failed = _failed(features.quarantine, replace(rules, are_damaged_shown=True), roots=roots, until=until)
-    with Pictures(_PICTURE_PX, rules=rules, roots=roots, until=until) as pictures:
+    num_decoders = 1 if len(sample.images) < _MANY else None
+    with Pictures(_PICTURE_PX, rules=rules, num_decoders=num_decoders, roots=roots, until=until) as pictures:
         chosen = spread(len(sample.images), size.gallery)
         shown_images = _Squares(pictures, sample, chosen)
         made = list(sheets(shown_images))
@@ -133,9 +136,7 @@ def _failed(
     return failed
 
 
-def _gallery(
-    sample: Sample, chosen: np.ndarray, squares: _Squares, levels: Sequence[Any]
-) -> list[dict[str, Any]]:
+def _gallery(sample: Sample, chosen: np.ndarray, squares: _Squares, levels: Sequence[Any]) -> list[dict[str, Any]]:
     found = []
     for place, number in enumerate(chosen.tolist()):
         image, square = sample.images[number], squares.kept[number]
@@ -215,5 +216,3 @@ def _code(uri: str) -> str:
             "features.files                # plain Parquet",
         ]
     )
-
-

@@ -13,7 +13,7 @@ _DANGEROUS = frozenset({"DecoderCrashed", "DecodeTimeout", "DecodeMemory"})
 
 
 def reasons(quarantine: pa.Table) -> list[dict[str, Any]]:
-    """Reasons, the commonest first: `error_type`, `stage`, `error_class`, `count` and `examples` (rows, as plain values).
+    """Reasons, the commonest first: `error_type`, `stage`, `error_class`, `count`, and `examples`, which are rows.
 
     What may be shown of rows is redacted; `uri` stays as it is, to read from.
     """

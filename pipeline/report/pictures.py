@@ -122,5 +122,6 @@ def seen(pixels_CHW: np.ndarray) -> np.ndarray:
     """The (H, W, 3) uint8 pixels that normalised ones (3, H, W) float32 were made of."""
     from pipeline.preprocessing.transform import DEVIATION, MEAN  # torch comes with it
 
-    colours_HWC = pixels_CHW.transpose(1, 2, 0) * np.float32(DEVIATION) + np.float32(MEAN)
-    return np.clip(colours_HWC * 255 + 0.5, 0, 255).astype(np.uint8)
+    deviation, mean = np.array(DEVIATION, np.float32), np.array(MEAN, np.float32)
+    colours_HWC: np.ndarray = np.clip((pixels_CHW.transpose(1, 2, 0) * deviation + mean) * 255 + 0.5, 0, 255)
+    return colours_HWC.astype(np.uint8)

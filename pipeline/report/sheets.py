@@ -32,7 +32,7 @@ def sheets(squares: Iterable[np.ndarray | None]) -> Iterator[str]:
 
 
 def picture_uri(pixels_HWC: np.ndarray) -> str:
-    """(H, W, 3) uint8 pixels as a data URI; without loss where they are few, for codecs halve the colours' resolution."""
+    """(H, W, 3) uint8 pixels as a data URI; where they are few without loss, for codecs halve colours' resolution."""
     return _uri(Image.fromarray(pixels_HWC), _FINE_QUALITY, lossless=max(pixels_HWC.shape) <= _FEW_PX)
 
 

@@ -1,4 +1,4 @@
-"""Makes the report of a feature set and puts it where it belongs: beside the set's README.md, or where it is asked for."""
+"""Makes the report of a feature set and puts it beside the set's README.md, or where it is asked for."""
 
 import time
 
