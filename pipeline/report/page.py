@@ -1,4 +1,4 @@
-"""The page: a template filled in, with style, program, data and pictures inside, and a policy that lets nothing else in.
+"""The page: a template filled in, with style, program, data and pictures inside, and a policy that lets in no more.
 
 Texts go through Jinja's escaping, data into blocks that no browser runs, so that no image id can become markup.
 """
