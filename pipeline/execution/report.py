@@ -11,16 +11,17 @@ _IMAGES, _GALLERY, _WITHIN_S = 100, 8, 10.0
 _MOST_ROWS = 1_000_000
 
 
-def report_at_end(root: Folder, roots: Roots | None) -> str:
+def report_at_end(root: Folder, roots: Roots | None, *, most_rows: int = _MOST_ROWS) -> str:
     """Writes the report of a set whose run was just sealed; says where, or nothing if there is none.
 
     Args:
         root: the feature set.
         roots: what may be read of images, if the list of images is not to be trusted.
+        most_rows: of a set that is gone through.
     """
     try:
         num_rows = sum(run.num_planned for run in catalog.sealed_runs(root))
-        if num_rows > _MOST_ROWS:
+        if num_rows > most_rows:
             return f"jobs/report.py sink.uri={root.uri} writes it; {num_rows} images are too many to go through here"
         from pipeline.report.contents import ReportSize
         from pipeline.report.writing import write_report

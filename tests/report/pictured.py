@@ -1,4 +1,4 @@
-"""Feature sets of real image files, whose maps and vectors are simple numbers of their pixels, made by the real sinks."""
+"""Feature sets of real image files, whose maps and vectors are made of their pixels, written by the real sinks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -40,7 +40,7 @@ def test_neighbours_are_those_of_the_stored_vectors(told, pictured: PicturedSet)
     np.testing.assert_allclose(told["data"]["similarities"], found, atol=1e-4)
 
 
-def test_an_image_that_is_gone_is_said_to_be_and_the_gallery_goes_on(told, pictured: PicturedSet):
+def test_an_image_that_is_gone_is_said_to_be_and_the_gallery_goes_on(told):
     ids = told["data"]["ids"]
     assert {ids[int(number)]: reason for number, reason in told["data"]["missing"].items()} == {
         "gone.jpg": "No such file or directory"

@@ -59,9 +59,7 @@ function listenToPointers(canvas, map) {
     if (moved < CLICK_PX && number !== null) select(number);
   });
   canvas.addEventListener("pointercancel", end);
-  canvas.addEventListener("pointerleave", () => {
-    if (document.activeElement !== canvas || map.current() === null) map.point(null);
-  });
+  canvas.addEventListener("pointerleave", () => map.point(null));
   canvas.addEventListener(
     "wheel",
     (event) => {
