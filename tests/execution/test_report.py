@@ -31,7 +31,6 @@ def test_trouble_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_huge_set_is_left_to_the_job(tmp_path: Path):
     made = vectors(tmp_path / "set")
-    assert report_at_end(made.root, None, most_rows=2).startswith(
-        f"jobs/report.py sink.uri={made.uri} writes it; 3 images"
-    )
+    said = report_at_end(made.root, None, most_rows=2)
+    assert said.startswith(f"jobs/report.py sink.uri={made.uri} writes it; 3 images")
     assert not (tmp_path / "set/report.html").exists()

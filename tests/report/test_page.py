@@ -1,4 +1,4 @@
-"""The page in a real browser: no network, no error, nothing hostile runs, keys and pointers work, and it is accessible."""
+"""The page in a real browser: no network, no error, nothing hostile runs, keys and pointers work, axe finds nothing."""
 
 import json
 import re
@@ -214,7 +214,8 @@ def test_the_policy_refuses_what_the_page_did_not_bring(browser: Browser, writte
     page = browser.new_page()
     page.goto(written.as_uri())
     tried = """async () => {
-        const inline = document.createElement("script"); inline.textContent = "window.owned = 1"; document.body.append(inline);
+        const inline = document.createElement("script"); inline.textContent = "window.owned = 1";
+        document.body.append(inline);
         const asked = await fetch("http://127.0.0.1:9/").then(() => "came", error => error.name);
         const image = new Image(); image.src = "http://127.0.0.1:9/a.png";
         return [window.owned ?? null, asked, await image.decode().then(() => "came", () => "refused")]; }"""

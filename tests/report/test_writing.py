@@ -75,5 +75,3 @@ def test_the_job_says_where_and_refuses_in_one_line(tmp_path: Path):
     assert "A sample of 2 of 3 images" in (tmp_path / "a (1).html").read_text()
     done = run(f"sink.uri={tmp_path / 'nothing'}")
     assert (done.returncode, done.stderr.count("\n")) == (65, 1), done
-    done = run(f"sink.uri={made.uri}", "images=0")
-    assert (done.returncode, done.stderr.count("\n")) == (64, 1), done
