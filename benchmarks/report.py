@@ -1,6 +1,7 @@
 """A report of many images: seconds to make it, megabytes, and how long a browser takes to open it and to answer.
 
-Images are parts of scikit-image's photographs, vectors in a hundred clusters; no maps, whose pictures are as many whatever the set's size.
+Images are parts of scikit-image's photographs, vectors in a hundred clusters; there are no maps, whose pictures are as
+many whatever the size of the set.
     python benchmarks/report.py [--images 100 2000 10000]
 """
 
@@ -24,13 +25,18 @@ from tests.vector_set import VectorSet, clustered
 
 CHROMIUM = Path(__file__).resolve().parents[1] / ".venv-chromium" / "chromium"
 # From an event to the next frame that is drawn, in milliseconds.
-_UNTIL_DRAWN = """async (act) => { const began = performance.now(); eval(act);
-    await new Promise(requestAnimationFrame); await new Promise(done => setTimeout(done)); return performance.now() - began; }"""
+_UNTIL_DRAWN = """async (act) => {
+    const began = performance.now();
+    eval(act);
+    await new Promise(requestAnimationFrame);
+    await new Promise(done => setTimeout(done));
+    return performance.now() - began;
+}"""
 
 
 def photographs(folder: Path, count: int) -> list[str]:
     """That many JPEGs of 480 pixels."""
-    chance = random.Random(0)
+    chance = random.Random(0)  # noqa: S311
     (batch,) = SampleSource().refs()
     photos = [Image.open(row["uri"]).convert("RGB") for row in batch.to_pylist()]
     names = []
@@ -88,9 +94,8 @@ def main() -> None:
         names = photographs(photos, max(counts))
         made = VectorSet(Path(folder) / "features", folder=photos)
         made.embed_vectors(names, clustered(len(names)))
-        print(
-            f"{datetime.now(tz=UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} cores ({platform.machine()}), local disk\n"
-        )
+        machine = f"{len(os.sched_getaffinity(0))} cores ({platform.machine()}), local disk"
+        print(f"{datetime.now(tz=UTC):%Y-%m-%d}, {machine}\n", flush=True)
         rows = []
         for count in counts:
             began = time.monotonic()

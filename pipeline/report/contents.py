@@ -97,7 +97,6 @@ def contents(
         "sheets": made,
         "num_unreadable": len(shown_images.missing),
         "data": _data(sample, shown_images.missing, size.neighbours),
-        "plane_share": plane(sample.vectors)[1],
         "work": work and _work(work),
         "expenses": expenses(facts.runs, facts.record.maps, dollars_per_gb_month),
     }
@@ -159,14 +158,15 @@ def _gallery(sample: Sample, chosen: np.ndarray, squares: _Squares, levels: Sequ
 
 def _data(sample: Sample, missing: dict[int, str], num_neighbours: int) -> dict[str, Any]:
     """What the page's program works with, column by column, by the number of an image in the sample."""
-    points, _ = plane(sample.vectors)
     numbers, similarities = nearest(sample.vectors, num_neighbours)
+    points, share_kept = plane(sample.vectors, numbers)
     return {
         "ids": [shown(image["image_id"]) for image in sample.images],
         "heights": [image["original_height"] for image in sample.images],
         "widths": [image["original_width"] for image in sample.images],
         "x": points[:, 0].round(4).tolist(),
         "y": points[:, 1].round(4).tolist(),
+        "shareKept": share_kept,
         "nearest": numbers.tolist(),
         "similarities": similarities.round(4).tolist(),
         "missing": {str(number): reason for number, reason in missing.items()},

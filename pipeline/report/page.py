@@ -34,6 +34,7 @@ def page(contents: dict[str, Any]) -> bytes:
         **{key: value for key, value in contents.items() if key != "data"},
         style=Markup(style),  # noqa: S704  our own files
         program=Markup(program),  # noqa: S704
+        share_kept=contents["data"]["shareKept"],
         data=as_data(contents["data"]),
         policy=policy(style, program),
     )
