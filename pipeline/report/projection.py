@@ -60,8 +60,7 @@ def _within(points: np.ndarray) -> np.ndarray:
 def _share_kept(points: np.ndarray, nearest: np.ndarray) -> float:
     count = nearest.shape[1]
     found = np.asarray(cKDTree(points).query(points, k=count + 1)[1])
-    kept = [
-        len(set(there[there != number][:count].tolist()) & set(here.tolist()))
-        for number, (there, here) in enumerate(zip(found, nearest, strict=True))
-    ]
-    return sum(kept) / (count * len(kept))
+    num_kept = 0
+    for number, (there, here) in enumerate(zip(found, nearest, strict=True)):
+        num_kept += len(set(there[there != number][:count].tolist()) & set(here.tolist()))
+    return num_kept / nearest.size
