@@ -14,7 +14,7 @@ from pipeline.featureset import catalog
 from pipeline.preprocessing.pixel_rules import USUAL, PixelRules
 from pipeline.redaction import shown
 from pipeline.report.charts import causes, causes_table, throughput
-from pipeline.report.components import level_pictures
+from pipeline.report.components import LevelPictures, level_pictures
 from pipeline.report.expenses import expenses
 from pipeline.report.failures import reasons
 from pipeline.report.neighbours import nearest
@@ -92,7 +92,7 @@ def contents(
         "num_quarantined": features.quarantine.num_rows,
         "num_removed": catalog.removed_images(root, list(facts.runs)).num_rows,
         "reasons": failed,
-        "gallery": _gallery(sample, chosen, shown_images, levels),
+        "gallery": _gallery(sample, shown_images, levels),
         "levels": levels,
         "sheets": made,
         "num_unreadable": len(shown_images.missing),
@@ -135,10 +135,11 @@ def _failed(
     return failed
 
 
-def _gallery(sample: Sample, chosen: np.ndarray, squares: _Squares, levels: Sequence[Any]) -> list[dict[str, Any]]:
+def _gallery(sample: Sample, squares: _Squares, levels: Sequence[LevelPictures]) -> list[dict[str, Any]]:
+    """What is shown of each image that is beside its features."""
     found = []
-    for place, number in enumerate(chosen.tolist()):
-        image, square = sample.images[number], squares.kept[number]
+    for place, (number, square) in enumerate(squares.kept.items()):
+        image = sample.images[number]
         found.append(
             {
                 "number": number,
