@@ -75,7 +75,7 @@ def test_counts_on_the_page_are_those_of_the_set(browser: Browser, written: Path
         assert page.inner_text("#num-quarantined") == str(features.quarantine.num_rows)
         planned, embedded, failed = (int(page.inner_text(f"#made tbody td:nth-of-type({n})")) for n in (2, 3, 4))
         assert planned == embedded + failed == len(features) + features.quarantine.num_rows
-        shares = page.locator("#causes tbody tr:not(.sum) td:last-child").all_inner_texts()
+        shares = page.locator("#causes tbody tr:not(.sum) td:nth-of-type(1)").all_inner_texts()
         assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=2)
         assert page.inner_text("#code").splitlines()[2] == f"features = pipeline.open_features({pictured.uri!r})"
         assert "Random weights" in page.inner_text("header")
