@@ -16,7 +16,7 @@ ARGS ?= $(SAMPLE)
 embed: .venv/embed.stamp
 	@$(BIN)/python jobs/embed.py $(ARGS)
 
-test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp .venv-prometheus/stamp lint
+test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp .venv-prometheus/stamp .venv-chromium/stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 -m "not cluster and not drill"  # four processes share the cores
 	$(BIN)/python -m pytest -n 2 -m drill
 	$(BIN)/python -m pytest -m cluster
@@ -57,6 +57,11 @@ APT := apt-get -q -o Dir::State=$(CURDIR)/.venv-prometheus/apt -o Dir::Cache=$(C
 	@cd .venv-prometheus && { apt-get -q download prometheus || { $(APT) update && $(APT) download prometheus; }; } > apt.log 2>&1 \
 		|| { cat apt.log; exit 1; }
 	@cd .venv-prometheus && dpkg -x prometheus_*.deb . && rm -rf apt prometheus_*.deb
+	@touch $@
+
+# A browser to look at reports with: Debian's, whatever else is installed.
+.venv-chromium/stamp: tests/report/chromium.sh
+	@bash $< .venv-chromium
 	@touch $@
 
 lint: .venv/test.stamp
@@ -117,4 +122,4 @@ audit: .venv-tools/stamp
 		--requirement requirements.lock --requirement requirements-torch.lock $(ARGS_AUDIT)
 
 clean:
-	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast .venv-tools .venv-prometheus build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-pins .venv-peers .venv-sam2 .venv-feast .venv-tools .venv-prometheus .venv-chromium build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -128,12 +128,13 @@ class ExecutionConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class RunConfig:
-    """What a run takes up again, when it gives up (None: never), and how it is audited."""
+    """What a run takes up again, when it gives up (None: never), how it is audited, whether a page reports on it."""
 
     retry_quarantined: Literal["none", "transient", "all"] = "none"
     max_failed_share: Annotated[float, Field(ge=0, le=1)] | None = None
     audit_images: Annotated[int, Field(ge=0, le=1000)] = 4
     accept_audit: bool = False
+    report: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -27,6 +27,17 @@ class DescribeConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ReportConfig:
+    """Which feature set to report on, how much to show, at what price, and where the page goes."""
+
+    sink: SinkConfig
+    output: Annotated[str, Field(min_length=1)] | None = None
+    images: Annotated[int, Field(ge=1, le=20_000, strict=True)] = 2000
+    gallery: Annotated[int, Field(ge=0, le=200, strict=True)] = 24
+    dollars_per_gb_month: Annotated[float, Field(ge=0)] = 0.023
+
+
+@dataclass(frozen=True, config=_STRICT)
 class PlaceConfig:
     """Where a feature set, an index or an export is."""
 

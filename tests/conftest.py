@@ -49,12 +49,12 @@ def _environment(extra: dict[str, str]) -> dict[str, str]:
 
 
 class Job:
-    """jobs/embed.py running in a session of its own, so that a test can end all of it."""
+    """jobs/embed.py running in a session of its own, so that a test can end all of it; no report unless asked for."""
 
     def __init__(self, overrides: tuple[str, ...], environment: dict[str, str]) -> None:
         self._began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "jobs/embed.py", *overrides],
+            [sys.executable, "jobs/embed.py", "run.report=false", *overrides],
             cwd=REPOSITORY,
             env=_environment(environment),
             stdout=subprocess.PIPE,

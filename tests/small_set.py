@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.featureset import paths
 from pipeline.featureset.maps import MapSpec
-from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord, TableFile
+from pipeline.featureset.records import CommitRecord, Manifest, QuarantineRow, RunRecord, TableFile, UnitWork
 from pipeline.featureset.schema import PLAN, REMOVED
 from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.feature_sets import claim_feature_set
@@ -143,7 +143,8 @@ class SmallSet:
             fingerprint=fingerprint,
             shard=shard.file,
             rows=shard.rows,
-            quarantine=tuple(quarantine_row(image_id) for image_id in ids if image_id in bad),
+            quarantine=tuple(self.quarantined(image_id) for image_id in ids if image_id in bad),
+            work=self.work(unit),
         )
         return commit_unit(self.root, record)
 
@@ -161,6 +162,14 @@ class SmallSet:
         for unit, ids in enumerate(units):
             self.commit(run, unit, ids, bad=bad, version=version)
         return seal_run(self.root, run)
+
+    def quarantined(self, image_id: str) -> QuarantineRow:
+        """Why that image has no features."""
+        return quarantine_row(image_id)
+
+    def work(self, unit: int) -> UnitWork | None:  # noqa: ARG002  sets that say it need the unit
+        """How the work on a unit went."""
+        return None
 
     def images(self, ids: Sequence[str], version: str = "1") -> EmbeddedImages:
         """The features that stand for these images."""

@@ -21,6 +21,7 @@ from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
 from pipeline.execution.metrics import RunMetrics
+from pipeline.execution.report import report_at_end
 from pipeline.execution.resources import Placement, place_encoders
 from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
@@ -86,8 +87,9 @@ def embed_run(
             task.root, run, max_failed_share=config.run.max_failed_share, accept_audit=config.run.accept_audit
         )
         _describe(task)
+    report = report_at_end(task.root, task.roots) if config.run.report else ""
     summary = _summary(task, manifest, watch, wall_s=time.monotonic() - began, num_encoders=placement.num_encoders)
-    return replace(summary, account=account)
+    return replace(summary, account=account, report=report)
 
 
 class _Work:

@@ -3,6 +3,7 @@
 featureset.json                     what the numbers mean; written once
 README.md                           the set described for people; derived, and replaced with every seal
 croissant.json                      the same for tools
+report.html                         the same as pictures, for people; jobs/report.py and every run write it
 position_encodings/<token>.parquet  one row per stored level
 shards/<run>/<unit>-<token>.parquet one row per image, one shard per unit
 runs/<run>/run.json                 claims the run's number and names its plan
@@ -18,6 +19,7 @@ import uuid
 FEATURE_SET = "featureset.json"
 CARD = "README.md"
 CROISSANT = "croissant.json"
+REPORT = "report.html"
 RUNS = "runs"
 
 # What a record may name: a file below the root, by parts that lead neither up nor elsewhere.

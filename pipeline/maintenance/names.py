@@ -12,7 +12,7 @@ _TOKEN = r"-[0-9a-f]{32}\.parquet"  # noqa: S105  no secret
 _ANY_TOKEN = re.compile(r"(?:^|[-/])([0-9a-f]{32})\.(?:parquet|tmp)$", re.ASCII)
 _NAMES = re.compile(
     rf"""
-    featureset\.json | README\.md | croissant\.json | {STAGING}/conditional-write-probe
+    featureset\.json | README\.md | croissant\.json | report\.html | {STAGING}/conditional-write-probe
     | position_encodings/(?P<positions>[0-9a-f]{{32}}\.parquet)
     | {STAGING}/(?P<staged>[0-9a-f]{{32}}\.tmp)
     | shards/(?P<shard_run>\d{{6,}})/(?P<shard>\d{{9,}}){_TOKEN}

@@ -14,6 +14,7 @@ class RunSummary:
     Attributes:
         seconds: by step, added up over workers.
         account: seconds by cause of all encoders together, which are their whole wall time.
+        report: where the page is that shows what came of it.
     """
 
     uri: str
@@ -33,6 +34,7 @@ class RunSummary:
     quarantined: Mapping[str, int] = field(default_factory=dict)
     audit: str = ""
     account: Mapping[str, float] = field(default_factory=dict)
+    report: str = ""
 
     def text(self) -> str:
         """The lines to print."""
@@ -46,10 +48,11 @@ class RunSummary:
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
             "model": shown(f"{self.model}, weights {self.checkpoint}"),
-            "on disk": f"{_bytes(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
+            "on disk": f"{bytes_text(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
             "audit": self.audit,
             "seconds": self._steps(),
             **self._account(),
+            **({"report": shown(self.report)} if self.report else {}),
             "in Python": f"import pipeline; features = pipeline.open_features({self.uri!r})",
         }
         head = f"sealed run {self.run} of {shown(self.uri)} in {self.wall_s:.1f} s"
@@ -75,7 +78,7 @@ class RunSummary:
         )
 
     def _each(self) -> str:
-        return f", {_bytes(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
+        return f", {bytes_text(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
 
     def _steps(self) -> str:
         parts = [f"{name} {value:.1f}" for name, value in self.seconds.items()]
@@ -86,7 +89,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _bytes(count: float) -> str:
+def bytes_text(count: float) -> str:
+    """Bytes for people, such as `44.0 MB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

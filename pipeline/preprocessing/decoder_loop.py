@@ -41,7 +41,7 @@ def main(*, side_px: int, memory_bytes: int, rules: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     pixel_rules = PixelRules(**{**rules, "background": tuple(rules["background"])})
-    limit_process(pixel_rules.max_pixels)
+    limit_process(pixel_rules.max_pixels, are_damaged_shown=pixel_rules.are_damaged_shown)
     allowed_bytes = limit_memory(memory_bytes)
     _say(parent, kind="ready")
     served = _Served(parent)

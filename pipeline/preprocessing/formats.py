@@ -12,6 +12,7 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -102,12 +103,14 @@ def open_image(data: bytes | File) -> Image.Image:
     raise refused("NotAnImage", message)
 
 
-def limit_process(max_pixels: int) -> None:
+def limit_process(max_pixels: int, *, are_damaged_shown: bool = False) -> None:
     """Sets what Pillow keeps for the whole process, which must be one that does nothing but decode.
 
-    Its own limit stands behind `require_size`; one thread is all that a codec gets, for each takes address space.
+    A truncated image is refused unless damaged ones are to be shown. Its own limit stands behind `require_size`.
+    One thread is all that a codec gets, for each takes address space.
     """
     Image.MAX_IMAGE_PIXELS = max_pixels
+    ImageFile.LOAD_TRUNCATED_IMAGES = are_damaged_shown
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     if _HEIF:
         pillow_heif.options.DECODE_THREADS = 1

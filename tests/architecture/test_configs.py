@@ -166,6 +166,7 @@ def test_an_image_id_means_itself_whatever_it_holds(image_id):
         ("build_index", ["vector=grid"], "did you mean vectors"),
         ("search", ["image_uri=x"], "did you mean image_id"),
         ("find_duplicates", ["output=d", "similarity=0.9"], "did you mean min_similarity"),
+        ("report", ["images=0"], "greater than or equal to 1"),
         *((job, ["--yes"], "'--yes' is not an override") for job in ("embed", "verify", "repair", "abandon")),
     ],
 )
@@ -188,6 +189,7 @@ def test_every_job_refuses_in_one_line_what_it_does_not_know(job, arguments, sai
         ("build_index", ["vectors: pooled"]),
         ("search", ["k: 10", "region: null"]),
         ("find_duplicates", ["min_similarity: 0.98"]),
+        ("report", ["images: 2000", "dollars_per_gb_month: 0.023"]),
         ("repair", ["level: full", "images_per_unit", "model=hiera_debug|"]),
     ],
 )

@@ -112,7 +112,7 @@ class _Job:
     def __init__(self, cluster: RayCluster, photos: Path, sink: Path) -> None:
         self._sink, self._log = sink, sink.with_suffix(".log")
         overrides = [f"source.uri={photos}", f"sink.uri={sink}", "model=hiera_debug", "model.checkpoint=random"]
-        command = [sys.executable, "jobs/embed.py", *overrides, "execution.images_per_unit=2"]
+        command = [sys.executable, "jobs/embed.py", "run.report=false", *overrides, "execution.images_per_unit=2"]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=cluster.environment, stdout=log, stderr=log, start_new_session=True

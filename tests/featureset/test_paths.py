@@ -47,6 +47,7 @@ def test_the_docstring_draws_every_place():
         "featureset.json",
         "README.md",
         "croissant.json",
+        "report.html",
         "position_encodings",
         "shards",
         "runs",

@@ -30,7 +30,8 @@ def wait_for_commits(sink: Path, job, count: int) -> None:
 
 def test_a_newcomers_run_is_quiet_complete_and_true(start_locally, expect_features, photographs, tmp_path):
     sink = tmp_path / "features"
-    first = start_locally("source=sample", *TOY, f"sink.uri={sink}", "execution.images_per_unit=5").finish()
+    unit = "execution.images_per_unit=5"
+    first = start_locally("source=sample", *TOY, f"sink.uri={sink}", unit, "run.report=true").finish()
     assert first.code == 0, str(first)
     announced, *lines = first.err.splitlines()
     told = [UnitEvent(**json.loads(line)) for line in lines if line.startswith("{")]
@@ -43,6 +44,8 @@ def test_a_newcomers_run_is_quiet_complete_and_true(start_locally, expect_featur
     assert first.out.startswith(f"sealed run 1 of {sink}"), str(first)
     assert f"{len(photographs)} planned = {len(photographs)} embedded + 0 quarantined" in first.out
     assert "untrained" in first.out, "random weights are called random"
+    assert f"  report     {sink}/report.html\n" in first.out
+    assert (sink / "report.html").stat().st_size > 100_000, "photographs are in it"
     expect_features(sink, next(iter(photographs.values())).parent, list(photographs))
 
     before = {path: path.read_bytes() for path in sink.rglob("*") if path.is_file()}

@@ -19,6 +19,7 @@ TOKENS = re.compile("[0-9a-f]{32}")
         (paths.FEATURE_SET, "record", None, None),
         (paths.CARD, "record", None, None),
         (paths.CROISSANT, "record", None, None),
+        (paths.REPORT, "record", None, None),
         (paths.run_record(3), "record", 3, None),
         (paths.manifest(3), "record", 3, None),
         (paths.commit(3, 41), "commit", 3, 41),

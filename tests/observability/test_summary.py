@@ -97,3 +97,8 @@ def test_it_says_where_the_encoders_time_went_and_what_to_change():
     lines = summary(account={"compute": 30.0, "decode": 10.0}).text().splitlines()
     assert "  encoders   compute 75%, decode 25% of 10.0 s, 4 encoders" in lines
     assert any(line.startswith("  to change  decode (waiting for images to be decoded") for line in lines)
+
+
+def test_a_report_has_a_line_of_its_own():
+    assert "report" not in summary().text()
+    assert "  report     /data/features/report.html\n" in summary(report="/data/features/report.html").text()
