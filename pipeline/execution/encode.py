@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -107,9 +107,15 @@ class EncodeAndWrite:
     """
 
     def __init__(
-        self, *, encoder: EncoderSettings, sink: SinkSettings, audits: AuditPlan, gate: Gate | None = None
+        self,
+        *,
+        encoder: EncoderSettings,
+        sink: SinkSettings,
+        audits: AuditPlan,
+        gate: Gate | None = None,
+        where: Callable[[], str] = str,
     ) -> None:
-        self._ledger, self._name = Ledger(), paths.token()
+        self._ledger, self._name, self._node = Ledger(), paths.token(), where()
         self._settings, self._sink, self._audits, self._gate = encoder, sink, audits, gate
         self._root = Folder(sink.uri, sink.patience_s)
         if encoder.device == "cpu":
@@ -194,6 +200,8 @@ class EncodeAndWrite:
                 encoder=self._name,
                 **self._ledger.account(),
                 seconds=watch.seconds,
+                node=self._node,
+                decoded_on=decoded.made.node if decoded.made else "",
             ),
         )
         planned = len(decoded.images) + len(decoded.quarantine)

@@ -4,6 +4,7 @@ Bytes are parsed in a process of their own, which a bad image may take down with
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,6 +52,7 @@ class FetchAndDecode:
         limits: of one image.
         patience_s: how long a store may be in trouble, in seconds; all images of a unit share it.
         roots: what may be read, if the list of images is not to be trusted.
+        where: says on which node this process is.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class FetchAndDecode:
         limits: DecodeLimits = DecodeLimits(),
         patience_s: float = PATIENCE_S,
         roots: Roots | None = None,
+        where: Callable[[], str] = str,
     ) -> None:
         self._side_px, self._sink_uri, self._run = side_px, sink_uri, run
-        self._limits, self._patience_s = limits, patience_s
+        self._limits, self._patience_s, self._where = limits, patience_s, where
         self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -100,7 +103,7 @@ class FetchAndDecode:
         if errors and not images and all(error.stage == "fetch" for error in errors):
             require_place(listed, errors)
         pixels_NCHW = slots.pixels_NCHW[: len(images)]
-        made = Made(began, fetched_at, time.time())
+        made = Made(began, fetched_at, time.time(), self._where())
         return DecodedUnit(row["unit"], images, pixels_NCHW, quarantine, watch.seconds, made=made).to_block()
 
 

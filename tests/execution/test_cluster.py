@@ -15,6 +15,7 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.execution.cluster import open_cluster
+from pipeline.execution.resources import first_need
 
 
 def _through_ray(error: Exception) -> Exception:
@@ -53,6 +54,6 @@ def test_what_is_not_rays_passes_untouched():
 def test_asking_a_local_cluster_for_its_nodes_starts_nothing(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with open_cluster(None, logs=False) as cluster:
-        (node,) = cluster.nodes()
+        (node,) = cluster.nodes(first_need("auto"), 0)
         assert node.num_cpus > node.num_cores >= 1
         assert not ray.is_initialized()
