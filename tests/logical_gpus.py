@@ -25,7 +25,7 @@ def main(photos: str, sink: str) -> None:
     """Embeds, a unit an image, and seals."""
     values = {"source": {"kind": "directory", "uri": photos}, "sink": {"uri": sink}, "features": {"kind": "embed"}}
     model = {"name": "hiera_debug", "checkpoint": "random"}
-    config = job_config({**values, "model": model, "preprocess": {}, "execution": {"precision": "fp32"}})
+    config = job_config({**values, "model": model, "preprocess": {"side_px": 512}, "execution": {"precision": "fp32"}})
     task = Task.of(config)
     with open_cluster(None, logs=False) as cluster:
         nodes = cluster.nodes(first_need("cuda"), 120)

@@ -34,9 +34,10 @@ class Node:
 
     def kill(self) -> None:
         """Ends all its processes at once, as a lost machine does."""
-        for each in [psutil.Process(self.process.pid), *_below(self.process.pid)]:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
+        if self.process.poll() is None:
+            for each in [psutil.Process(self.process.pid), *_below(self.process.pid)]:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
         self.process.wait()
 
 

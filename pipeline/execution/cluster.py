@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import ray
 import torch
 from ray.data import DataContext
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -176,6 +177,12 @@ def _our_errors() -> Iterator[None]:
         raise RunIncompleteError(
             f"the run stopped early: {_last_line(error)}",
             "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words",
+        ) from None
+    except ExecutionTimeoutError:
+        idle_s = DataContext.get_current().execution_no_progress_timeout_s
+        raise RunIncompleteError(
+            f"the run stopped early: no unit has moved for {idle_s:.0f} s, so an encoder or a task hangs",
+            "what is committed stays, run the same command again; docs/runbook.md#stuck-actor finds the one that hangs",
         ) from None
 
 

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import ray
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from pipeline.errors import (
@@ -35,7 +36,9 @@ def test_an_error_of_ours_comes_back_as_itself(kind: type[PipelineError]):
     assert type(caught.value) is kind
 
 
-@pytest.mark.parametrize("error", [WorkerCrashedError(), _through_ray(RuntimeError("CUDA error"))])
+@pytest.mark.parametrize(
+    "error", [WorkerCrashedError(), _through_ray(RuntimeError("CUDA error")), ExecutionTimeoutError("no progress")]
+)
 def test_whatever_else_ends_ray_can_be_continued(error):
     with (
         pytest.raises(RunIncompleteError, match="run the same command again") as caught,
