@@ -1,6 +1,7 @@
 """Embeds a folder as jobs/embed.py does with execution.device=cuda, on nodes whose GPUs Ray was only told of.
 
-Waiting, placement, growth and the graph are the job's own; alone the encoder's modules run on a CPU.
+Waiting, placement, growth and the graph are the job's own; alone the encoder's modules run on a CPU, which they give time
+to all others, as a GPU does.
     python -m tests.logical_gpus PHOTOS SINK
 """
 
@@ -8,10 +9,12 @@ import sys
 import time
 from dataclasses import replace
 
+import pyarrow as pa
+
 from pipeline.config import job_config
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.cluster import node_here, open_cluster
-from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
+from pipeline.execution.encode import Command, EncodeAndWrite, EncoderSettings, SinkSettings
 from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.graph import embed_units
 from pipeline.execution.resources import first_need, place_encoders
@@ -21,11 +24,23 @@ from pipeline.featureset import catalog
 from pipeline.sinks.seal import seal_run
 
 
+_FORWARD_S = 0.3
+
+
+class Busy(EncodeAndWrite):
+    """An encoder that sets the pace, on however few cores."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """As the other, but later."""
+        time.sleep(_FORWARD_S)
+        return super().__call__(block)
+
+
 def main(photos: str, sink: str) -> None:
     """Embeds, a unit an image, and seals."""
     values = {"source": {"kind": "directory", "uri": photos}, "sink": {"uri": sink}, "features": {"kind": "embed"}}
     model = {"name": "hiera_debug", "checkpoint": "random"}
-    config = job_config({**values, "model": model, "preprocess": {"side_px": 512}, "execution": {"precision": "fp32"}})
+    config = job_config({**values, "model": model, "preprocess": {}, "execution": {"precision": "fp32"}})
     task = Task.of(config)
     with open_cluster(None, logs=False) as cluster:
         nodes = cluster.nodes(first_need("cuda"), 120)
@@ -57,6 +72,7 @@ def main(photos: str, sink: str) -> None:
                 "where": node_here,
             },
             placement=placement,
+            encoder=Busy,
         )
         print(f"encoders: {placement.num_encoders}", flush=True)
         print(sum(receipt.num_embedded for receipt in receipts), "images", flush=True)

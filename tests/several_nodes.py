@@ -45,7 +45,7 @@ class SeveralNodes:
     """A head that takes no work, and the nodes that are added to it; what Ray says goes to files below its folder."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets live below it
+        self.folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets live below it
         self._gcs, self._dashboard, self._client = _free_ports(3)
         self._nodes: list[Node] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -62,7 +62,7 @@ class SeveralNodes:
         try:
             self._start(
                 *("head.sh", "--num-cpus=0", f"--port={self._gcs}", f"--dashboard-port={self._dashboard}"),
-                *(f"--ray-client-server-port={self._client}", f"--temp-dir={self._folder}"),
+                *(f"--ray-client-server-port={self._client}", f"--temp-dir={self.folder}"),
             )
             self.wait(lambda: _answers(self._dashboard), "the dashboard did not come up")
         except BaseException:
@@ -73,7 +73,7 @@ class SeveralNodes:
     def __exit__(self, *_: object) -> None:
         for node in reversed(self._nodes):
             node.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, *, num_cpus: int, num_gpus: int = 0) -> Node:
         """Another node with these logical resources."""
@@ -122,12 +122,12 @@ class SeveralNodes:
         until = time.monotonic() + _WAIT_S
         while not condition():
             if time.monotonic() > until:
-                logs = "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in self._folder.glob("*.log"))
+                logs = "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
                 raise RuntimeError(f"{complaint}\n{logs}")
             time.sleep(0.2)
 
     def _start(self, script: str, *words: str) -> Node:
-        log = self._folder / f"node{len(self._nodes)}.log"
+        log = self.folder / f"node{len(self._nodes)}.log"
         common = ["--block", "--object-store-memory=200000000", "--min-worker-port=0", "--max-worker-port=0"]
         with log.open("w") as said:
             process = subprocess.Popen(

@@ -39,6 +39,8 @@ def embed_units(
         placement: how many actors, on what.
         encoder: the second step; benchmarks put one in its place that costs nothing.
     """
+    # Ray Data's own threshold is above what an encoder takes; a data set keeps what is said before it is made.
+    DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold = _AT_HAND / _CALLS
     receipts = (
         ray.data.from_arrow(groups)
         .repartition(target_num_rows_per_block=1)
@@ -68,8 +70,6 @@ def _off_gpus(placement: Placement) -> dict[str, Any]:
 
 def _encoders(placement: Placement) -> ActorPoolStrategy:
     """As many actors as begin; more, where the placement may grow, while all have their hands full and a GPU is free."""
-    scaling = DataContext.get_current().autoscaling_config
-    scaling.actor_pool_util_upscaling_threshold = _AT_HAND / _CALLS
     return ActorPoolStrategy(
         min_size=placement.num_encoders,
         max_size=None if placement.may_grow else placement.num_encoders,
