@@ -1,7 +1,6 @@
 """Embeds a folder as jobs/embed.py does with execution.device=cuda, on nodes whose GPUs Ray was only told of.
 
-Waiting, placement, growth and the graph are the job's own; alone the encoder's modules run on a CPU, which they give time
-to all others, as a GPU does.
+Waiting, placement, growth and the graph are the job's own; the encoder alone runs on a CPU and sets the pace by resting.
     python -m tests.logical_gpus PHOTOS SINK
 """
 
@@ -21,8 +20,8 @@ from pipeline.execution.resources import first_need, place_encoders
 from pipeline.execution.task import Task
 from pipeline.execution.units import ReadUnits, groups_of, remaining_units
 from pipeline.featureset import catalog
+from pipeline.observability.progress import announce
 from pipeline.sinks.seal import seal_run
-
 
 _FORWARD_S = 0.3
 
@@ -74,8 +73,8 @@ def main(photos: str, sink: str) -> None:
             placement=placement,
             encoder=Busy,
         )
-        print(f"encoders: {placement.num_encoders}", flush=True)
-        print(sum(receipt.num_embedded for receipt in receipts), "images", flush=True)
+        announce(f"encoders: {placement.num_encoders}")
+        announce(f"{sum(receipt.num_embedded for receipt in receipts)} images")
     seal_run(task.root, run, max_failed_share=None, accept_audit=False)
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -91,6 +90,11 @@ class SeveralNodes:
             timeout=timeout_s,
             check=False,
         )
+
+    def type(self, command: str) -> str:
+        """What a command says that an operator types."""
+        typed = ["bash", "-c", command]
+        return subprocess.run(typed, env=self.environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def submit(self, name: str, *command: str) -> None:
         """Submits a job of that name with this working directory; a young head has to be asked more than once."""

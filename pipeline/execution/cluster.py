@@ -76,7 +76,7 @@ class Cluster:
             return self._nodes.wait(need)
 
     def watch_nodes(self, need: Need) -> None:
-        """From now on tells of nodes that come and go; without any to encode on, RunIncompleteError in the main thread."""
+        """From now on tells of nodes that come and go; RunIncompleteError in the main thread when none can encode."""
         if self._nodes is not None:
             self._nodes.start(need)
 

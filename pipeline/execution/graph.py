@@ -64,12 +64,12 @@ def embed_units(
 
 
 def _off_gpus(placement: Placement) -> dict[str, Any]:
-    """Ray's own way of choosing a node keeps tasks off those with GPUs while others have a CPU free; Ray Data's spreads."""
+    """Ray's own choice of a node keeps tasks off those with GPUs while others have a CPU free; Ray Data's spreads."""
     return {"scheduling_strategy": "DEFAULT"} if placement.num_gpus else {}
 
 
 def _encoders(placement: Placement) -> ActorPoolStrategy:
-    """As many actors as begin; more, where the placement may grow, while all have their hands full and a GPU is free."""
+    """As many actors as begin; where the placement may grow, more while all have their hands full and a GPU is free."""
     return ActorPoolStrategy(
         min_size=placement.num_encoders,
         max_size=None if placement.may_grow else placement.num_encoders,

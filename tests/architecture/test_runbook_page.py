@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.config import ExecutionConfig, RunConfig
 from pipeline.errors import PipelineError
+from tests.runbook_page import PAGE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = (REPOSITORY / "docs/runbook.md").read_text()
 SECTIONS = [
     "throttling",
     "stuck-actor",
@@ -35,7 +35,9 @@ def test_every_section_has_commands():
 
 
 def test_every_override_exists():
-    known = {f"execution.{each.name}" for each in fields(ExecutionConfig)} | {f"run.{each.name}" for each in fields(RunConfig)}
+    known = {f"execution.{each.name}" for each in fields(ExecutionConfig)} | {
+        f"run.{each.name}" for each in fields(RunConfig)
+    }
     named = set(re.findall(r"\b((?:execution|run)\.[a-z_]+)", PAGE))
     assert named - known == set()
 

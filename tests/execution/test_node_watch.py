@@ -29,8 +29,8 @@ class Changing:
         return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
 
 
-@pytest.fixture
-def main_thread() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _main_thread() -> Iterator[None]:
     """Gives the signal back to whoever had it, and waits until nobody watches any more."""
     handler = signal.getsignal(signal.SIGUSR2)
     yield
@@ -45,11 +45,10 @@ def test_waiting_says_for_what_once_and_ends_when_it_comes(capsys):
     looks = Changing([HEAD], [HEAD], [HEAD, ENCODER], [HEAD, ENCODER, DECODER])
     assert NodeWatch(looks, 60, interval_s=0.01).wait(GPU) == [HEAD, ENCODER, DECODER]
     said = capsys.readouterr().err.splitlines()
+    limit = "(execution.wait_for_nodes_s: 60 s more)"
     assert said == [
-        "waiting for a node with a GPU; the cluster has 1 node with 0 CPUs and 0 GPUs (execution.wait_for_nodes_s: 60 s "
-        "more)",
-        "waiting for a CPU more, to fetch and decode with; the cluster has 2 nodes with 0 CPUs and 1 GPU "
-        "(execution.wait_for_nodes_s: 60 s more)",
+        f"waiting for a node with a GPU; the cluster has 1 node with 0 CPUs and 0 GPUs {limit}",
+        f"waiting for a CPU more, to fetch and decode with; the cluster has 2 nodes with 0 CPUs and 1 GPU {limit}",
     ]
 
 
@@ -61,7 +60,7 @@ def test_waiting_ends_with_what_to_do(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_nodes_that_come_and_go_are_told(capsys, main_thread):
+def test_nodes_that_come_and_go_are_told(capsys):
     looks = Changing([HEAD, DECODER, ENCODER], [HEAD, ENCODER], [HEAD, ENCODER, DECODER])
     watch = NodeWatch(looks, 60, interval_s=0.01)
     watch.start(GPU)
@@ -76,14 +75,14 @@ def test_nodes_that_come_and_go_are_told(capsys, main_thread):
     assert said[2] == "node decoderdecod has joined; the cluster has 3 nodes with 4 CPUs and 1 GPU"
 
 
-def test_a_run_whose_last_encoder_node_is_gone_ends_in_its_main_thread(main_thread):
+def test_a_run_whose_last_encoder_node_is_gone_ends_in_its_main_thread():
     watch = NodeWatch(Changing([HEAD, DECODER, ENCODER], [HEAD, DECODER]), 0.2, interval_s=0.05)
     watch.start(GPU)
     with pytest.raises(RunIncompleteError, match="without a node with a GPU"):
         time.sleep(60)
 
 
-def test_waiting_begins_anew_with_every_node_that_is_lost(main_thread):
+def test_waiting_begins_anew_with_every_node_that_is_lost():
     there, gone = [HEAD, DECODER, ENCODER], [HEAD, DECODER]
     looks = Changing(there, gone, there, gone, there, gone, there)
     watch = NodeWatch(looks, 0.12, interval_s=0.05)

@@ -2,13 +2,11 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -16,9 +14,9 @@ import pytest
 import pipeline
 from tests.conftest import Finished
 from tests.faults.faults import Answer
+from tests.runbook_page import PAGE, commands_of, section_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = (REPOSITORY / "docs/runbook.md").read_text()
 OVERRIDES = "model=hiera_debug model.checkpoint=random execution.images_per_unit=1 execution.patience_s=2"
 SAME_COMMAND = "python jobs/embed.py source.uri=$SOURCE sink.uri=$SINK $OVERRIDES"
 _NUM_IMAGES = 60
@@ -27,32 +25,10 @@ _SMALL, _ROOMY = "size=20m", "size=200m"  # of 42 MB
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
-def commands_of(section: str) -> list[str]:
-    """The commands of a section of the page, in order."""
-    blocks = re.findall(rf"^```sh {section}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
-
-
-def section_for(ended: Finished) -> str:
-    """Where the page's table of ends leads from there: the first row of that code that has the last error's words."""
-    said = [line for line in ended.err.splitlines() if line.startswith("error:")][-1]
-    for code, words, leads in re.findall(r"^\| (\d+) \| (.*?) \| (.*) \|$", PAGE, flags=re.MULTILINE):
-        patterns = [f"{each.replace('...', '*')}*" for each in re.findall("`(.*?)`", words)]
-        found = re.search(r"\(#([\w-]+)\)", leads)
-        if int(code) == ended.code and found and any(fnmatchcase(said, _literal(each)) for each in patterns):
-            return found[1]
-    raise AssertionError(f"the page leads nowhere from {ended}")
-
-
-def _literal(pattern: str) -> str:
-    """Numbers, places and reasons differ from those on the page."""
-    return re.sub(r"\d+", "*", pattern.replace("[", "[[]"))
-
-
 class Operator:
     """Types commands of the page on a machine whose disk for features is small, as a file system of its own.
 
-    The machine is a user namespace with mounts and processes of its own, so that nobody has to be root and nothing outlives it.
+    The machine is a user namespace with mounts and processes of its own: nobody has to be root, nothing outlives it.
     """
 
     def __init__(self, disk: Path, environment: dict[str, str]) -> None:
@@ -128,14 +104,14 @@ def test_an_operator_with_the_runbook_alone_brings_a_killed_throttled_and_half_f
     assert found.code == 0, str(found)
     assert "open" in found.out, str(found)
     ended = operator.type(same)
-    assert section_for(ended) == "throttling", str(ended)
+    assert section_for(ended.code, ended.err) == "throttling", str(ended)
 
     fault_proxy.clear()
     storm = fault_proxy.install(Answer(503, "SlowDown", operation="GetObject", key="photos", probability=0.1, seed=1))
     (patient,) = commands_of("throttling")
     ended = operator.type(patient)
     assert storm.fired
-    assert section_for(ended) == "full-disk", str(ended)
+    assert section_for(ended.code, ended.err) == "full-disk", str(ended)
 
     usage, orphans, same = commands_of("full-disk")
     assert re.search(r"\b(9\d|100)%", operator.type(usage).out)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import pipeline
 from pipeline.featureset.schema import WORK_FIELDS
+from tests.runbook_page import commands_of
 from tests.several_nodes import REPOSITORY, Node, SeveralNodes
 
 # A unit that is tried again, as those of a lost node are, may take longer than a quiet machine needs.
@@ -50,7 +50,6 @@ def test_a_submitted_job_waits_for_nodes_drains_when_stopped_and_lives_through_a
     nodes: SeveralNodes,
     request: pytest.FixtureRequest,
     make_photos: Callable[[Path, int], list[str]],
-    expect_features: Callable[..., None],
     tmp_path: Path,
 ):
     folder, sink = tmp_path / "photos", tmp_path / "features"
@@ -75,6 +74,11 @@ def test_a_submitted_job_waits_for_nodes_drains_when_stopped_and_lives_through_a
     other = request.getfixturevalue("decoder")
     nodes.submit("second", *command)
     wait_for(nodes, sink, after_stop + 5)
+    (find,) = commands_of("stuck-actor")
+    found = nodes.type(find)
+    assert lost.node_id in found or other.node_id in found, "the runbook does not find the encoder"
+    for command in commands_of("lost-node"):
+        assert lost.node_id[:12] in nodes.type(command), command
     before_loss = len(commits(sink))
     lost.kill()
     ended, said = nodes.end_of("second")
