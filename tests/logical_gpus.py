@@ -1,12 +1,14 @@
 """Embeds a folder as jobs/embed.py does with execution.device=cuda, on nodes whose GPUs Ray was only told of.
 
-Waiting, placement, growth and the graph are the job's own; the encoder alone runs on a CPU and sets the pace by resting.
+Waiting, placement, growth and the graph are the job's own; the encoder alone runs on a CPU, and sets the pace:
+it rests between units until there is a file SINK.hurry.
     python -m tests.logical_gpus PHOTOS SINK
 """
 
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -23,15 +25,16 @@ from pipeline.featureset import catalog
 from pipeline.observability.progress import announce
 from pipeline.sinks.seal import seal_run
 
-_FORWARD_S = 0.3
+_REST_S = 1.0
 
 
 class Busy(EncodeAndWrite):
-    """An encoder that sets the pace, on however few cores."""
+    """An encoder that has its hands full, on however few cores."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """As the other, but later."""
-        time.sleep(_FORWARD_S)
+        if not Path(f"{self._sink.uri}.hurry").exists():
+            time.sleep(_REST_S)
         return super().__call__(block)
 
 

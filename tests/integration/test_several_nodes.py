@@ -130,6 +130,10 @@ def test_gpu_nodes_encode_cpu_nodes_decode_one_that_joins_is_used_and_one_that_d
         drain = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
         done = nodes.ray("drain-node", "--node-id", first.node_id, *drain, "--deadline-remaining-seconds", "3")
         assert done.returncode == 0, done.stdout + done.stderr
+        time.sleep(3)
+        first.kill()  # as a cloud does then
+        nodes.wait(lambda: f"node {first.node_id[:12]} is gone" in log.read_text(), "the run does not notice")
+        Path(f"{sink}.hurry").touch()
         nodes.wait(lambda: job.poll() is not None or len(commits(sink)) > len(names) - 20, "the run does not go on")
         grown_bytes = psutil.Process(job.pid).memory_info().rss - size_bytes
         assert job.wait(60) == 0, log.read_text()
@@ -139,6 +143,5 @@ def test_gpu_nodes_encode_cpu_nodes_decode_one_that_joins_is_used_and_one_that_d
     assert {each["node"] for each in work} == {first.node_id, second.node_id}, "GPU nodes encode"
     assert {each["decoded_on"] for each in work} == {decoder.node_id}, "CPU nodes decode"
     assert grown_bytes / (len(names) - 20 - num_before) < _MOST_BYTES_A_UNIT
-    assert f"node {first.node_id[:12]} is gone" in log.read_text()
     expect_pooled(sink, names)
     assert {"node", "decoded_on"} <= {field.name for field in WORK_FIELDS}
