@@ -18,6 +18,7 @@ from pipeline.featureset.index import index_table
 from pipeline.model.build import decoder_inputs, load_encoder_config
 from pipeline.model.outputs import FeatureChoice, map_specs, position_encodings
 from pipeline.model.weights import resolve_weights
+from pipeline.observability.accounting import Made
 from pipeline.sinks.feature_sets import claim_feature_set
 from pipeline.sinks.runs import claim_run
 from pipeline.sinks.seal import seal_run
@@ -177,6 +178,18 @@ def test_a_commit_holds_what_the_index_needs(tmp_path, pixels_NCHW):
     assert index["image_id"].to_pylist() == ["b.png", "c.png"]
     stored = pq.ParquetFile(tmp_path / commit.shard.name).read(["image_id", "uri", "original_height", "embedding"])
     assert index.select(stored.column_names).to_pydict() == stored.to_pydict()
+
+
+def test_a_commit_tells_where_its_unit_was_decoded_and_encoded(tmp_path, pixels_NCHW):
+    prepared = Prepared(tmp_path)
+    audits = AuditPlan(0, 1)
+    prepared.step = EncodeAndWrite(
+        encoder=prepared.encoder, sink=prepared.sink, audits=audits, where=lambda: "encoding node"
+    )
+    images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
+    prepared.receipt(DecodedUnit(0, images, pixels_NCHW, [], made=Made(1.0, 2.0, 3.0, "decoding node")))
+    work = catalog.commit_record(prepared.root, 1, 0).work
+    assert (work.node, work.decoded_on) == ("encoding node", "decoding node")
 
 
 def test_quarantine_rows_of_the_first_step_are_committed_with_the_unit(tmp_path, pixels_NCHW):
