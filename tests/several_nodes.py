@@ -50,7 +50,8 @@ class SeveralNodes:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}"
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self._of_nodes = {**inherited, "PATH": path, **token}
+        # A node that does not answer is dead after some seconds, where Ray takes 15 and more.
+        self._of_nodes = {**inherited, "PATH": path, **token, "RAY_health_check_period_ms": "1000"}
         self.environment = {
             **self._of_nodes,
             "RAY_ADDRESS": f"127.0.0.1:{self._gcs}",

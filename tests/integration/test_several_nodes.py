@@ -54,12 +54,12 @@ def test_a_submitted_job_waits_for_nodes_drains_when_stopped_and_lives_through_a
     tmp_path: Path,
 ):
     folder, sink = tmp_path / "photos", tmp_path / "features"
-    names = make_photos(folder, 300)
+    names = make_photos(folder, 200)
     command = ["python", "jobs/embed.py", f"source.uri={folder}", f"sink.uri={sink}", "model=hiera_debug"]
     command += ["model.checkpoint=random", "execution.images_per_unit=1", "features=embed"]
     nodes.submit("first", *command)
     nodes.wait(lambda: "waiting for a node with 1 CPU; the cluster has 1 node" in nodes.told("first"), "it waits not")
-    assert "pending placement groups" in nodes.ray("status").stdout, "an autoscaler knows nothing of it"
+    nodes.wait(lambda: "pending placement groups" in nodes.ray("status").stdout, "an autoscaler knows nothing of it")
     require_lean_working_directory(nodes)
 
     lost = nodes.add(num_cpus=3)
