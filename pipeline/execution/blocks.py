@@ -94,7 +94,7 @@ class Receipt:
         fetched_bytes: of its images.
         retries: what was tried again for it: `storage` requests, `decoder` processes.
         encoder: which one.
-        node: the host it is on.
+        host: the machine it is on.
         account: where its time went so far, see `observability.accounting`.
     """
 
@@ -111,7 +111,7 @@ class Receipt:
     retries: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     encoder: str = ""
-    node: str = ""
+    host: str = ""
     account: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -155,7 +155,7 @@ class Receipt:
             "seconds": {step: round(seconds, 4) for step, seconds in self.seconds.items()},
             "retries": self.retries,
             "encoder": self.encoder,
-            "node": self.node,
+            "host": self.host,
             "shard": self.shard,
         }
 

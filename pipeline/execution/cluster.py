@@ -9,18 +9,21 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import ray
 import torch
 from ray.data import DataContext
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
 from pipeline.execution.head_watch import HeadWatch
+from pipeline.execution.node_watch import NodeWatch
 from pipeline.execution.ray_access import give_token, own_address, require_clean_command, require_token
-from pipeline.execution.resources import Node
+from pipeline.execution.resources import Need, Node
 from pipeline.execution.stopping import stop_on_sigterm
 
 # Ray Data's planner, its fetch tasks and an encoder each hold a logical CPU; on two they would starve each other.
@@ -47,9 +50,33 @@ class Cluster:
                 require_token(self._address)
         self._logs = logs
         self._watch: HeadWatch | None = None
+        self._nodes: NodeWatch | None = None
 
-    def nodes(self) -> list[Node]:
+    @property
+    def can_grow(self) -> bool:
+        """Whether nodes may join it."""
+        return self._address is not None
+
+    def nodes(self, need: Need, wait_s: float) -> Sequence[Node]:
         """The nodes there are to work on; asking for those of a local Ray does not start it.
+
+        Args:
+            need: what one of them must have; asked for, and waited for, unless the Ray is a local one.
+            wait_s: how long, in seconds.
+
+        Raises:
+            ConfigError: there is no Ray at the address.
+            RunIncompleteError: no such node came in time.
+        """
+        if self._address is None:
+            return self.nodes_there()
+        self.connect()
+        self._nodes = NodeWatch(_nodes_there, wait_s)
+        with _asked_for(need):
+            return self._nodes.wait(need)
+
+    def nodes_there(self) -> Sequence[Node]:
+        """The nodes there are now; nobody waits for more.
 
         Raises:
             ConfigError: there is no Ray at the address.
@@ -57,8 +84,12 @@ class Cluster:
         if self._address is None:
             return [_this_machine()]
         self.connect()
-        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return [Node(each.get("CPU", 0), each.get("GPU", 0), int(each.get("CPU", 0))) for each in resources]
+        return _nodes_there()
+
+    def watch_nodes(self, need: Need) -> None:
+        """From now on tells of nodes that come and go; RunIncompleteError in the main thread when none can encode."""
+        if self._nodes is not None:
+            self._nodes.start(need)
 
     def connect(self) -> None:
         """Connects, or starts the local Ray; once is enough.
@@ -88,6 +119,8 @@ class Cluster:
 
     def leave(self) -> None:
         """Ends what was connected or started; of a lost head there is nothing to take leave of."""
+        if self._nodes is not None:
+            self._nodes.stop()
         if self._watch is not None and self._watch.is_lost:
             atexit.unregister(ray.shutdown)  # it would wait for the head
         elif ray.is_initialized():
@@ -114,9 +147,34 @@ def open_cluster(address: str | None, *, logs: bool, allow_unauthenticated: bool
         cluster.leave()
 
 
+def node_here() -> str:
+    """The id in Ray of the node that a worker is on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
 def _this_machine() -> Node:
     num_cores = len(os.sched_getaffinity(0))
     return Node(num_cores + _SPARE_LOCAL_CPUS, torch.cuda.device_count(), num_cores)
+
+
+def _nodes_there() -> list[Node]:
+    there = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [Node(has.get("CPU", 0), has.get("GPU", 0), int(has.get("CPU", 0)), node_id) for node_id, has in there]
+
+
+@contextmanager
+def _asked_for(need: Need) -> Iterator[None]:
+    """Lets an autoscaler know inside the block that such a node is wanted; it starts none for somebody who looks."""
+    if not need.lacks(_nodes_there()):
+        yield
+        return
+    encoder = {"CPU": need.num_cpus, "GPU": need.num_gpus}
+    group = placement_group([{name: count for name, count in encoder.items() if count}, {"CPU": 1}])
+    try:
+        yield
+    finally:
+        with suppress(RayError):
+            remove_placement_group(group)
 
 
 @contextmanager
@@ -130,6 +188,12 @@ def _our_errors() -> Iterator[None]:
         raise RunIncompleteError(
             f"the run stopped early: {_last_line(error)}",
             "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words",
+        ) from None
+    except ExecutionTimeoutError:
+        idle_s = DataContext.get_current().execution_no_progress_timeout_s
+        raise RunIncompleteError(
+            f"the run stopped early: no unit has moved for {idle_s:.0f} s, so an encoder or a task hangs",
+            "what is committed stays, run the same command again; docs/runbook.md#stuck-actor finds the one that hangs",
         ) from None
 
 

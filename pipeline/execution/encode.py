@@ -1,10 +1,9 @@
 """The second and last step of every unit: pixels to a committed shard, in an actor that holds an encoder."""
 
-import os
 import socket
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 from pipeline.errors import FeatureSetError, ImageError, PipelineError, SinkError
 from pipeline.execution.audit import AuditPlan, audit
 from pipeline.execution.blocks import DecodedImage, DecodedUnit, Receipt
+from pipeline.execution.lanes import lanes
 from pipeline.execution.memory import keep_freed_memory
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.audit import AuditRow
@@ -33,9 +33,6 @@ from pipeline.sinks.commits import commit_unit
 from pipeline.sinks.shards import EmbeddedImages, ShardWriter, shard_writer
 from pipeline.storage.folder import Folder
 from pipeline.storage.trouble import PATIENCE_S, take_retries
-
-# More batches at once than a few units have would stand still.
-_MAX_LANES = 8
 
 
 @dataclass(frozen=True)
@@ -108,14 +105,23 @@ class EncodeAndWrite:
     """
 
     def __init__(
-        self, *, encoder: EncoderSettings, sink: SinkSettings, audits: AuditPlan, gate: Gate | None = None
+        self,
+        *,
+        encoder: EncoderSettings,
+        sink: SinkSettings,
+        audits: AuditPlan,
+        gate: Gate | None = None,
+        where: Callable[[], str] = str,
     ) -> None:
-        self._ledger, self._name = Ledger(), paths.token()
+        self._ledger, self._name, self._node = Ledger(), paths.token(), where()
         self._settings, self._sink, self._audits, self._gate = encoder, sink, audits, gate
         self._root = Folder(sink.uri, sink.patience_s)
         if encoder.device == "cpu":
             keep_freed_memory()
-        self._lanes, self._auditing = _lanes(encoder), Lock()  # the modules take a gigabyte and more an image
+        self._lanes, self._auditing = (
+            lanes(encoder.device, encoder.num_threads),
+            Lock(),
+        )  # the modules take a gigabyte and more an image
         self._failure: PipelineError | None = None
         try:
             self._encoder = assemble_encoder(
@@ -146,7 +152,7 @@ class EncodeAndWrite:
             fetched_bytes=decoded.fetched_bytes,
             retries=retries,
             encoder=self._name,
-            node=socket.gethostname(),
+            host=socket.gethostname(),
             account=self._ledger.account(),
         ).to_block()
 
@@ -204,6 +210,8 @@ class EncodeAndWrite:
                 encoder=self._name,
                 **self._ledger.account(),
                 seconds=watch.seconds,
+                node=self._node,
+                decoded_on=decoded.made.node if decoded.made else "",
             ),
         )
         planned = len(decoded.images) + len(decoded.quarantine)
@@ -251,22 +259,6 @@ class EncodeAndWrite:
             written = stored[spec.column]
             if not (np.array_equal(own, written) or np.allclose(own, written, atol=1e-6)):
                 raise FeatureSetError(f"the position encodings stored in {self._root.uri} are not this encoder's")
-
-
-def _lanes(settings: EncoderSettings) -> ThreadPoolExecutor:
-    """Threads that each encode a batch by themselves.
-
-    On a CPU they share the cores: threads that work on one image wait for each other after every product, so that a
-    core taken from one of them, by decoding or writing, stops them all.
-    """
-    if settings.device != "cpu":
-        return ThreadPoolExecutor(1, thread_name_prefix="encode")
-    # A cluster may offer more logical CPUs than there are cores.
-    num_threads = min(settings.num_threads, len(os.sched_getaffinity(0)))
-    num_lanes = min(num_threads, _MAX_LANES)
-    # Torch counts threads by thread.
-    each = partial(torch.set_num_threads, num_threads // num_lanes)
-    return ThreadPoolExecutor(num_lanes, thread_name_prefix="encode", initializer=each)
 
 
 def _cancel(ahead: deque[tuple[_Batch, Future[_Encoded]]]) -> None:

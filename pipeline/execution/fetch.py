@@ -4,6 +4,7 @@ Bytes are parsed in a process of their own, which a bad image may take down with
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,6 +52,7 @@ class FetchAndDecode:
         limits: of one image.
         patience_s: how long a store may be in trouble, in seconds; all images of a unit share it.
         roots: what may be read, if the list of images is not to be trusted.
+        where: says on which node this process is.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class FetchAndDecode:
         limits: DecodeLimits = DecodeLimits(),
         patience_s: float = PATIENCE_S,
         roots: Roots | None = None,
+        where: Callable[[], str] = str,
     ) -> None:
         self._side_px, self._sink_uri, self._run = side_px, sink_uri, run
-        self._limits, self._patience_s = limits, patience_s
+        self._limits, self._patience_s, self._where = limits, patience_s, where
         self._bytes = ImageBytes(patience_s, limits.file_bytes, roots)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -108,7 +111,7 @@ class FetchAndDecode:
             pixels_NCHW,
             quarantine,
             watch.seconds,
-            made=Made(began, fetched_at, time.time()),
+            made=Made(began, fetched_at, time.time(), self._where()),
             fetched_bytes=_num_bytes(fetched) + sum(ranges.fetched_bytes for ranges in windowed),
             retries={"storage": take_retries(), "decoder": decoder.num_replaced - num_replaced},
         ).to_block()

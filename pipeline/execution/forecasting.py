@@ -1,6 +1,6 @@
 """The plan command: what an embed command would find, write, take and cost, from the same configuration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -63,7 +63,7 @@ def plan(config: PlanConfig) -> Plan:
     with open_cluster(
         execution.ray_address, logs=execution.ray_logs, allow_unauthenticated=execution.allow_unauthenticated_ray
     ) as cluster:
-        nodes = cluster.nodes()
+        nodes = cluster.nodes_there()
     placement, are_here = placed(nodes, execution)
     settings = task.settings(config, placement.device)
     found = survey(task, settings, config, num_drawn=config.plan.measure_images or 0)
@@ -82,7 +82,7 @@ def plan(config: PlanConfig) -> Plan:
     return Plan(_page(config, task, found, settings=settings, speeds=speeds, means=means))
 
 
-def placed(nodes: list[Node], execution: ExecutionConfig) -> tuple[Placement, bool]:
+def placed(nodes: Sequence[Node], execution: ExecutionConfig) -> tuple[Placement, bool]:
     """The encoders of a run, and whether they are here: as many as are asked for and do not fit are elsewhere.
 
     Raises:
@@ -99,7 +99,7 @@ def placed(nodes: list[Node], execution: ExecutionConfig) -> tuple[Placement, bo
     return Placement(device, execution.num_encoders, 1, int(on_gpus), num_threads), False
 
 
-def _num_cores(nodes: list[Node], placement: Placement) -> int:
+def _num_cores(nodes: Sequence[Node], placement: Placement) -> int:
     """Cores that encoders compute on, or that decode for GPUs."""
     if placement.device == "cpu":
         return placement.num_encoders * placement.num_threads

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig, RunConfig
 from pipeline.errors import ConfigError, RunIncompleteError
+from pipeline.execution.lanes import num_lanes
 from pipeline.execution.resources import Placement
 from pipeline.execution.run import embed_run
 from pipeline.execution.task import Task
@@ -27,7 +28,6 @@ from pipeline.storage.trouble import as_sink_error
 _LEAST_UNITS = 4
 # Written to see how fast the sink takes bytes.
 _PROBE_BYTES = 64 * 2**20
-_MOST_LANES = 8
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def measured(
     steady_s = (last.until - first.until) / num_images
     waiting_s = _spent(first, last, "fetch", "decode") / num_images
     computing_s = _spent(first, last, "compute", "copy") / num_images
-    audit_s = sum(_work(commit).seconds.get("audit", 0.0) for commit in commits) / _num_lanes(placement)
+    audit_s = sum(_work(commit).seconds.get("audit", 0.0) for commit in commits) / num_lanes(
+        placement.device, placement.num_threads
+    )
     image_gb = sum(commit.shard.size_bytes for commit in after if commit.shard) / 1e9 / num_images
     beside_core_s = max(0.0, steady_s - computing_s) * placement.num_threads
     write_core_s_per_gb = known.write_core_s_per_gb
@@ -134,11 +136,6 @@ def _work(commit: CommitRecord) -> UnitWork:
 def _spent(first: UnitWork, last: UnitWork, *causes: str) -> float:
     """Seconds of the encoder between two commits that went into these."""
     return sum(last.account[cause] - first.account[cause] for cause in causes)
-
-
-def _num_lanes(placement: Placement) -> int:
-    """Batches at once: an audit stops one of them."""
-    return min(placement.num_threads, _MOST_LANES) if placement.device == "cpu" else 1
 
 
 @contextmanager

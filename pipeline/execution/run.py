@@ -15,14 +15,14 @@ from pipeline.config import ExecutionConfig, JobConfig
 from pipeline.errors import PipelineError, RunDrainedError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
-from pipeline.execution.cluster import Cluster, open_cluster
+from pipeline.execution.cluster import Cluster, node_here, open_cluster
 from pipeline.execution.encode import Command, EncoderSettings, SinkSettings
 from pipeline.execution.fetch import FetchAndDecode
 from pipeline.execution.gate import Gate
 from pipeline.execution.graph import embed_units
 from pipeline.execution.metrics import RunMetrics
 from pipeline.execution.report import report_at_end
-from pipeline.execution.resources import Placement, place_encoders
+from pipeline.execution.resources import Placement, first_need, place_encoders
 from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
@@ -76,7 +76,12 @@ def embed_run(
     with open_cluster(
         execution.ray_address, logs=execution.ray_logs, allow_unauthenticated=allow_unauthenticated
     ) as cluster:
-        placement = place_encoders(cluster.nodes(), device=execution.device, num_encoders=execution.num_encoders)
+        placement = place_encoders(
+            cluster.nodes(first_need(execution.device), execution.wait_for_nodes_s),
+            device=execution.device,
+            num_encoders=execution.num_encoders,
+            can_grow=cluster.can_grow,
+        )
         with watch.step("plan"):
             run = choose(task.settings(config, placement.device))
         if run is None:
@@ -123,6 +128,7 @@ class _Work:
         counts = f"{self._left} of {run.num_images} images to embed, in {len(self._units)} units"
         announce(f"run {run.run}: {counts}; {where}")
         cluster.connect()
+        cluster.watch_nodes(self._placement.need)
         gate = Gate(self._task.root.uri, run.run)
         try:
             account = self._take_receipts(gate, watch)
@@ -186,12 +192,14 @@ class _Work:
                 limits=self._limits,
                 patience_s=execution.patience_s,
                 roots=task.roots,
+                where=node_here,
             ),
             encode={
                 "encoder": encoder,
                 "sink": sink,
                 "audits": AuditPlan(self._audit_images, self._run.num_units),
                 "gate": gate,
+                "where": node_here,
             },
             placement=self._placement,
         )

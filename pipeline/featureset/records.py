@@ -144,6 +144,8 @@ class UnitWork(BaseModel):
         command: names the command that the unit was embedded by.
         command_began: when that command had encoders to wait for, seconds since 1970.
         encoder: names the encoder that embedded it.
+        node: where that encoder was, by the node's id in Ray.
+        decoded_on: where its images were fetched and decoded.
         began: when that encoder began to be, seconds since 1970.
         until: when this was written, seconds since 1970.
         account: the encoder's seconds by cause since it began, see `observability.accounting`.
@@ -159,6 +161,8 @@ class UnitWork(BaseModel):
     until: float
     account: dict[str, float]
     seconds: dict[str, float]
+    node: str = ""
+    decoded_on: str = ""
 
 
 class CommitRecord(Record):

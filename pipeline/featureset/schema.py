@@ -86,6 +86,8 @@ WORK_FIELDS = [
     pa.field("until", pa.float64()),
     pa.field("account", pa.map_(pa.string(), pa.float64())),
     pa.field("seconds", pa.map_(pa.string(), pa.float64())),
+    pa.field("node", pa.string()),
+    pa.field("decoded_on", pa.string()),
 ]
 # The columns of `SHARDS` that say which file it is.
 SHARD_FILE = ["shard", "num_rows", "size_bytes", "sha256"]

@@ -18,11 +18,12 @@ PAUSES = ("start", "fetch", "decode", "wait", "end")
 
 @dataclass(frozen=True)
 class Made:
-    """When a unit was made ready, in seconds since 1970: begun, all of it fetched, decoded."""
+    """When a unit was made ready, in seconds since 1970 (begun, all of it fetched, decoded), and on which node."""
 
     began: float
     fetched: float
     decoded: float
+    node: str = ""
 
 
 class Ledger:

@@ -29,7 +29,7 @@ class UnitEvent(BaseModel):
         seconds: by step, added up over workers.
         retries: `storage`: requests tried again; `decoder`: processes replaced.
         encoder: which one.
-        node: the host it ran on.
+        host: the machine it is on.
         shard: the file of features below the feature set; None if there are none.
     """
 
@@ -50,7 +50,7 @@ class UnitEvent(BaseModel):
     seconds: dict[str, float]
     retries: dict[str, int]
     encoder: str
-    node: Shown
+    host: Shown
     shard: str | None
 
     @property

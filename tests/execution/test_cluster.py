@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import ray
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from pipeline.errors import (
@@ -15,6 +16,7 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.execution.cluster import open_cluster
+from pipeline.execution.resources import first_need
 
 
 def _through_ray(error: Exception) -> Exception:
@@ -34,7 +36,9 @@ def test_an_error_of_ours_comes_back_as_itself(kind: type[PipelineError]):
     assert type(caught.value) is kind
 
 
-@pytest.mark.parametrize("error", [WorkerCrashedError(), _through_ray(RuntimeError("CUDA error"))])
+@pytest.mark.parametrize(
+    "error", [WorkerCrashedError(), _through_ray(RuntimeError("CUDA error")), ExecutionTimeoutError("no progress")]
+)
 def test_whatever_else_ends_ray_can_be_continued(error):
     with (
         pytest.raises(RunIncompleteError, match="run the same command again") as caught,
@@ -53,6 +57,6 @@ def test_what_is_not_rays_passes_untouched():
 def test_asking_a_local_cluster_for_its_nodes_starts_nothing(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with open_cluster(None, logs=False) as cluster:
-        (node,) = cluster.nodes()
+        (node,) = cluster.nodes(first_need("auto"), 0)
         assert node.num_cpus > node.num_cores >= 1
         assert not ray.is_initialized()

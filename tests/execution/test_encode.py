@@ -19,6 +19,7 @@ from pipeline.featureset.index import index_table
 from pipeline.model.build import decoder_inputs, load_encoder_config
 from pipeline.model.outputs import FeatureChoice, map_specs, position_encodings
 from pipeline.model.weights import resolve_weights
+from pipeline.observability.accounting import Made
 from pipeline.sinks.feature_sets import claim_feature_set
 from pipeline.sinks.runs import claim_run
 from pipeline.sinks.seal import seal_run
@@ -180,6 +181,18 @@ def test_a_commit_holds_what_the_index_needs(tmp_path, pixels_NCHW):
     assert index.select(stored.column_names).to_pydict() == stored.to_pydict()
 
 
+def test_a_commit_tells_where_its_unit_was_decoded_and_encoded(tmp_path, pixels_NCHW):
+    prepared = Prepared(tmp_path)
+    audits = AuditPlan(0, 1)
+    prepared.step = EncodeAndWrite(
+        encoder=prepared.encoder, sink=prepared.sink, audits=audits, where=lambda: "encoding node"
+    )
+    images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
+    prepared.receipt(DecodedUnit(0, images, pixels_NCHW, [], made=Made(1.0, 2.0, 3.0, "decoding node")))
+    work = catalog.commit_record(prepared.root, 1, 0).work
+    assert (work.node, work.decoded_on) == ("encoding node", "decoding node")
+
+
 def test_quarantine_rows_of_the_first_step_are_committed_with_the_unit(tmp_path, pixels_NCHW):
     prepared = Prepared(tmp_path)
     images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES[:2]]
@@ -213,7 +226,7 @@ def test_a_receipt_says_where_the_unit_was_embedded_and_what_was_fetched_for_it(
     images = [DecodedImage(name, f"/photos/{name}", 10, 20) for name in NAMES]
     told = {"fetched_bytes": 1234, "retries": {"storage": 0, "decoder": 2}}
     receipt = Prepared(tmp_path).receipt(DecodedUnit(0, images, pixels_NCHW, [], **told))
-    assert (receipt.node, receipt.fetched_bytes) == (socket.gethostname(), 1234)
+    assert (receipt.host, receipt.fetched_bytes) == (socket.gethostname(), 1234)
     assert receipt.retries == {"storage": 0, "decoder": 2}
     assert (tmp_path / receipt.shard).stat().st_size == receipt.size_bytes
 

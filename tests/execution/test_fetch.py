@@ -69,8 +69,10 @@ def failures(unit: DecodedUnit) -> dict[str, tuple[str, str, str]]:
 
 def test_pixels_are_those_of_preprocess(fetch, photographs):
     names = ["rocket.jpg", "camera.png"]
-    unit = fetch(unversioned({name: str(photographs[name]) for name in names}))
+    unit = fetch(unversioned({name: str(photographs[name]) for name in names}), where=lambda: "this node")
     assert ids(unit) == names
+    assert unit.made is not None
+    assert unit.made.node == "this node"
     assert [(image.height, image.width) for image in unit.images] == [(427, 640), (512, 512)]
     for place, name in enumerate(names):
         np.testing.assert_array_equal(unit.pixels_NCHW[place], pipeline.preprocess(photographs[name], 64).numpy())

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.execution.resources import Node, Placement, place_encoders
+from pipeline.execution.resources import Need, Node, Placement, counted, first_need, place_encoders
 
 GPU_NODE = Node(num_cpus=32, num_gpus=4, num_cores=32)
 HEAD = Node(num_cpus=0, num_gpus=0, num_cores=4)  # takes no work
@@ -30,6 +30,41 @@ def test_a_mixed_cluster_encodes_on_its_gpus_alone():
 def test_a_cluster_with_gpus_can_be_told_to_leave_them():
     placed = place_encoders([GPU_NODE], device="cpu", num_encoders=None)
     assert placed == Placement("cpu", num_encoders=1, num_cpus=30, num_gpus=0, num_threads=32)
+
+
+def test_a_cluster_that_can_grow_takes_more_encoders_than_it_has_gpus_or_one_for_each_that_comes():
+    named = place_encoders([GPU_NODE], device="cuda", num_encoders=16, can_grow=True)
+    assert (named.num_encoders, named.may_grow) == (16, False)
+    unnamed = place_encoders([GPU_NODE], device="auto", num_encoders=None, can_grow=True)
+    assert (unnamed.num_encoders, unnamed.may_grow) == (4, True)
+    assert not place_encoders(cpus(8), device="auto", num_encoders=None, can_grow=True).may_grow
+
+
+@pytest.mark.parametrize(("num_cpus", "asked"), [(0, 0), (1, 0), (4, 0), (5, 1)])
+def test_encoders_on_gpus_leave_the_last_cpus_of_their_node_to_tasks(num_cpus: int, asked: int):
+    placed = place_encoders([HEAD, *cpus(4), Node(num_cpus, 4, num_cpus)], device="cuda", num_encoders=None)
+    assert placed.num_cpus == asked
+
+
+@pytest.mark.parametrize(
+    ("nodes", "need", "lacking"),
+    [
+        ([HEAD], first_need("auto"), "a node with 1 CPU"),
+        (cpus(1), first_need("cpu"), "a CPU more, to fetch and decode with"),
+        (cpus(2), first_need("auto"), ""),
+        (cpus(8), first_need("cuda"), "a node with a GPU"),
+        ([Node(0, 1, 0)], first_need("cuda"), "a CPU more, to fetch and decode with"),
+        ([Node(0, 1, 0), *cpus(1)], first_need("cuda"), ""),
+        (cpus(8, 8), Need(14, 0), "a node with 14 CPUs"),
+        ([Node(1, 1, 1), *cpus(8)], Need(2, 1), "a node with a GPU and 2 CPUs"),
+    ],
+)
+def test_what_a_cluster_lacks_is_said(nodes: list[Node], need: Need, lacking: str):
+    assert need.lacks(nodes) == lacking
+
+
+def test_a_cluster_is_counted_in_words():
+    assert counted([HEAD, GPU_NODE]) == "2 nodes with 32 CPUs and 4 GPUs"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def event(**changes: Any) -> UnitEvent:
         "seconds": {"encode": 1.5},
         "retries": {"storage": 0, "decoder": 1},
         "encoder": "e0",
-        "node": "host",
+        "host": "host",
         "shard": "shards/000002/000000007-t.parquet",
     }
     return UnitEvent(**{**facts, **changes})
@@ -56,13 +56,13 @@ def test_an_event_is_one_line_that_says_what_and_when(capsys: pytest.CaptureFixt
 
 def test_it_holds_no_secret_and_does_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]):
     hostile = "https://user:hunter2@h/\x1b[2J\n{}\u202e\u00e9\udcff"
-    tell(event(feature_set=hostile, node=hostile, quarantined={hostile: 1}))
+    tell(event(feature_set=hostile, host=hostile, quarantined={hostile: 1}))
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line[:-1].isascii()
     assert line[:-1].isprintable()
     assert "hunter2" not in line
-    assert json.loads(line)["node"] == "https://***@h/\\x1b[2J\\n{}\\u202e\u00e9\\udcff"
+    assert json.loads(line)["host"] == "https://***@h/\\x1b[2J\\n{}\\u202e\u00e9\\udcff"
 
 
 @pytest.mark.parametrize("change", [{"images": None}, {"retries": {"storage": "x"}}, {"what": 1}])
