@@ -19,7 +19,7 @@ embed: .venv/embed.stamp
 test: .venv/test.stamp .venv-sam2/stamp .venv-feast/stamp .venv-tools/stamp .venv-prometheus/stamp .venv-chromium/stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 -m "not cluster and not drill"  # four processes share the cores
 	$(BIN)/python -m pytest -n 2 -m drill
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m cluster
 
 chaos: .venv/test.stamp
 	@$(BIN)/python -m tests.chaos $(ARGS_CHAOS)

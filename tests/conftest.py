@@ -28,6 +28,14 @@ __all__ = ["bucket", "fault_proxy", "s3_server"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the Ray head share one, and those of a module what it makes, when several processes run them."""
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            is_on_head = "ray_head" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("head" if is_on_head else item.location[0]))
+
+
 @dataclass(frozen=True)
 class Finished:
     """A job that has ended."""
@@ -167,6 +175,7 @@ def ray_head(ray_folder: Path) -> Iterator[dict[str, str]]:
     command = [
         *("bash", str(REPOSITORY / "infra/ray/head.sh"), "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={folder}", "--object-store-memory=500000000"),
+        *ports_of_a_node(),
     ]
     with (folder / "head.log").open("w") as log:
         head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -179,6 +188,14 @@ def ray_head(ray_folder: Path) -> Iterator[dict[str, str]]:
         }
     finally:
         _end(head, folder)
+
+
+def ports_of_a_node() -> list[str]:
+    """Words for `ray start`: without them, nodes of one machine take each other's agents and workers for their own."""
+    listen, grpc, metrics, environments = free_ports(4)
+    agents = [f"--dashboard-agent-listen-port={listen}", f"--dashboard-agent-grpc-port={grpc}"]
+    agents += [f"--metrics-export-port={metrics}", f"--runtime-env-agent-port={environments}"]
+    return [*agents, "--min-worker-port=0", "--max-worker-port=0"]
 
 
 def free_ports(count: int) -> list[int]:

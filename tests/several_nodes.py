@@ -20,6 +20,8 @@ from typing import Self
 
 import psutil
 
+from tests.conftest import free_ports, ports_of_a_node
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _WAIT_S = 90.0
 
@@ -45,7 +47,7 @@ class SeveralNodes:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray's sockets live below it
-        self._gcs, self._dashboard, self._client = _free_ports(3)
+        self._gcs, self._dashboard, self._client = free_ports(3)
         self._nodes: list[Node] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}"
@@ -133,7 +135,7 @@ class SeveralNodes:
 
     def _start(self, script: str, *words: str) -> Node:
         log = self.folder / f"node{len(self._nodes)}.log"
-        common = ["--block", "--object-store-memory=200000000", "--min-worker-port=0", "--max-worker-port=0"]
+        common = ["--block", "--object-store-memory=200000000", *ports_of_a_node()]
         with log.open("w") as said:
             process = subprocess.Popen(
                 ["bash", str(REPOSITORY / "infra/ray" / script), *words, *common],
@@ -163,11 +165,3 @@ def _answers(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
         return True
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -71,7 +71,7 @@ def test_the_ranges_of_the_project_file_begin_at_the_floors_or_above():
         for package in LOWEST
         if package in ranges
     }
-    assert set(LOWEST) - set(begins) == {"jinja2"}  # others bring it
+    assert set(begins) == set(LOWEST)
     assert {package: begin for package, begin in begins.items() if begin < LOWEST[package]} == {}
 
 

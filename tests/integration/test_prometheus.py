@@ -108,9 +108,16 @@ def watched(
     assert done.code == 0, done
     watched = Watched(prometheus, done, folder, sink, began)
     until = time.monotonic() + 20
-    while not watched.total("encoder_seconds_total", "cause").get("end") and time.monotonic() < until:
+    while not _is_seen(watched) and time.monotonic() < until:
         time.sleep(0.5)
     return watched
+
+
+def _is_seen(watched: Watched) -> bool:
+    """Whether the run's last words were scraped, and again: one look at a counter gives no rate."""
+    ended = watched.total("encoder_seconds_total", "cause").get("end")
+    looks = watched.prometheus.values("min(count_over_time(ray_sam2_embed_encoder_seconds_total[5m]))", "")
+    return bool(ended) and min(looks.values(), default=0) >= 2
 
 
 def test_what_prometheus_counts_is_what_the_run_did(watched: Watched):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -30,9 +31,14 @@ def submit(ray_head: dict[str, str], *overrides: str) -> subprocess.CompletedPro
     assert ray
     command = [ray, "job", "submit", "--working-dir", ".", "--", "python", "jobs/embed.py", *overrides]
     environment = {**os.environ, **ray_head, "AWS_SECRET_ACCESS_KEY": f"{CANARY}/secret", "AWS_SESSION_TOKEN": CANARY}
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    until = time.monotonic() + 90
+    while True:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        is_young = "No available agent" in done.stderr  # a head that has just come up takes no jobs yet
+        if not is_young or time.monotonic() > until:
+            return done
 
 
 def test_a_submitted_job_embeds_with_a_published_configuration_and_checkpoint(

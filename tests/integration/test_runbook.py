@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OVERRIDES = "model=hiera_debug model.checkpoint=random execution.images_per_unit=1 execution.patience_s=2"
 SAME_COMMAND = "python jobs/embed.py source.uri=$SOURCE sink.uri=$SINK $OVERRIDES"
 _NUM_IMAGES = 60
-_SMALL, _ROOMY = "size=20m", "size=200m"  # of 42 MB
+_DISK = "size=200m"  # for 42 MB of features, until somebody fills it
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ class Operator:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environment |= {**environment, "PATH": path, "PYTHONUNBUFFERED": "1"}
         alone = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        mounting = f"mount -t tmpfs -o {_SMALL} tmpfs '{disk}' && echo ready && exec sleep infinity"
+        mounting = f"mount -t tmpfs -o {_DISK} tmpfs '{disk}' && echo ready && exec sleep infinity"
         self._machine = subprocess.Popen([*alone, "sh", "-c", mounting], stdout=subprocess.PIPE, text=True)
         assert self._machine.stdout is not None
         if self._machine.stdout.readline() != "ready\n":
@@ -62,9 +62,14 @@ class Operator:
         out, err = process.communicate(timeout=300)
         return Finished(process.returncode, out, err, time.monotonic() - began)
 
-    def count(self, what: str) -> int:
-        """How many files there are of a pattern below the disk."""
-        return len(self.type(f"ls -d {self._disk}/{what}").out.splitlines())
+    def wait_for_more(self, job: subprocess.Popen[str], count: int) -> None:
+        """Until so many more units are committed than when this begins, or the job has ended."""
+        until, before = time.monotonic() + 200, self._num_commits()
+        while self._num_commits() < before + count and job.poll() is None and time.monotonic() < until:
+            time.sleep(0.2)
+
+    def _num_commits(self) -> int:
+        return len(self.type(f"ls {self._disk}/features/runs/000001/commits").out.splitlines())
 
     def leave(self) -> None:
         """Ends the machine with all that runs on it."""
@@ -91,9 +96,7 @@ def test_an_operator_with_the_runbook_alone_brings_a_killed_throttled_and_half_f
 ):
     assert SAME_COMMAND in PAGE
     job = operator.begin(SAME_COMMAND)
-    until = time.monotonic() + 200
-    while operator.count("features/runs/000001/commits/*") < 3 and job.poll() is None and time.monotonic() < until:
-        time.sleep(0.2)
+    operator.wait_for_more(job, 3)
     operator.type("pkill -9 -f '[j]obs/embed.py'; pkill -9 raylet; pkill -9 gcs_server")  # of this machine alone
     said = job.communicate()
     assert job.returncode in (-9, 137), said
@@ -107,19 +110,26 @@ def test_an_operator_with_the_runbook_alone_brings_a_killed_throttled_and_half_f
     assert section_for(ended.code, ended.err) == "throttling", str(ended)
 
     fault_proxy.clear()
-    storm = fault_proxy.install(Answer(503, "SlowDown", operation="GetObject", key="photos", probability=0.1, seed=1))
+    storm = fault_proxy.install(Answer(503, "SlowDown", operation="GetObject", key="photos", probability=0.15, seed=1))
     (patient,) = commands_of("throttling")
-    ended = operator.type(patient)
-    assert storm.fired
-    assert section_for(ended.code, ended.err) == "full-disk", str(ended)
+    job = operator.begin(patient)
+    operator.wait_for_more(job, 3)
+    operator.type(f"cat /dev/zero > {tmp_path}/disk/of_somebody_else")
+    said = job.communicate()
+    assert "cannot write below" in said[1], said
+    assert section_for(job.returncode, said[1]) == "full-disk", said
 
     usage, orphans, same = commands_of("full-disk")
+    again = operator.type(same)
+    assert "is too small" in again.err, str(again)
+    assert section_for(again.code, again.err) == "full-disk", str(again)
     assert re.search(r"\b(9\d|100)%", operator.type(usage).out)
     assert operator.type(orphans).code == 0
-    assert operator.type(f"mount -o remount,{_ROOMY} {tmp_path}/disk").code == 0
+    assert operator.type(f"rm {tmp_path}/disk/of_somebody_else").code == 0
     ended = operator.type(same)
     assert ended.code == 0, str(ended)
     assert "sealed run 1" in ended.out
+    assert storm.fired
 
     for command in commands_of("half-finished-run"):
         ended = operator.type(command)
