@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.config import ExecutionConfig, JobConfig
-from pipeline.errors import PipelineError, RunDrainedError, RunIncompleteError
+from pipeline.errors import PipelineError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
 from pipeline.execution.blocks import Receipt
 from pipeline.execution.cluster import Cluster, node_here, open_cluster
@@ -23,6 +23,7 @@ from pipeline.execution.graph import embed_units
 from pipeline.execution.metrics import RunMetrics
 from pipeline.execution.report import report_at_end
 from pipeline.execution.resources import Placement, first_need, place_encoders
+from pipeline.execution.stopping import draining
 from pipeline.execution.task import Task, decode_limits
 from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
 from pipeline.exports.describe import describe
@@ -130,13 +131,8 @@ class _Work:
         cluster.connect()
         cluster.watch_nodes(self._placement.need)
         gate = Gate(self._task.root.uri, run.run)
-        try:
+        with draining(partial(_drain, gate)):
             account = self._take_receipts(gate, watch)
-        except RunDrainedError:
-            inside = gate.drain(_DRAIN_S)
-            counted = f"{inside} units in hand are given up" if inside else "all units in hand are committed"
-            announce(f"draining: {'what became of units in hand is not known' if inside is None else counted}")
-            raise
         if self._left:
             raise RunIncompleteError(f"{self._left} images of run {run.run} are not committed; run the command again")
         return account
@@ -203,6 +199,14 @@ class _Work:
             },
             placement=self._placement,
         )
+
+
+def _drain(gate: Gate) -> None:
+    """Lets no unit begin any more, waits for those in hand, and says what became of them."""
+    announce(f"stopping: units in hand have {_DRAIN_S:.0f} s to be committed; SIGTERM again gives them up")
+    inside = gate.drain(_DRAIN_S)
+    counted = f"{inside} of the units in hand given up" if inside else "all units in hand are committed"
+    announce(f"draining: {'what became of units in hand is not known' if inside is None else counted}")
 
 
 def _describe(task: Task) -> None:

@@ -3,12 +3,14 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline.errors import RunDrainedError
-from pipeline.execution.stopping import stop_on_sigterm
+from pipeline.execution.stopping import draining, stop_on_sigterm
 
 WAITER = """
 import sys, time
@@ -50,3 +52,46 @@ def test_a_process_that_waits_is_told_at_once_and_told_again_while_it_drains():
         waiter.send_signal(signal.SIGTERM)
     waiter.communicate(timeout=30)
     assert waiter.returncode == 143
+
+
+def test_draining_goes_on_beside_the_work_and_ends_it_when_it_is_done():
+    is_asked, done = threading.Event(), []
+
+    def drain() -> None:
+        is_asked.set()
+        time.sleep(0.2)  # while the block below works
+        done.append("drained")
+
+    with pytest.raises(RunDrainedError), draining(drain):  # noqa: PT012  raised in the last line
+        signal.raise_signal(signal.SIGTERM)
+        assert is_asked.wait(30)
+        done.append("worked on")
+        time.sleep(30)
+    assert done == ["worked on", "drained"]
+
+
+def test_work_that_ends_while_it_drains_is_drained_too():
+    done = []
+    with pytest.raises(RunDrainedError), draining(lambda: (time.sleep(0.2), done.append("drained"))):
+        signal.raise_signal(signal.SIGTERM)
+    assert done == ["drained"]
+
+
+def test_whoever_cannot_wait_for_it_says_so_again():
+    is_over = threading.Event()
+    with pytest.raises(RunDrainedError), draining(lambda: is_over.wait(30)):  # noqa: PT012  raised in the try
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            assert not is_over.is_set(), "the error is there before draining is done"
+            is_over.set()
+
+
+def test_nothing_is_drained_without_a_signal_and_after_the_block_it_is_an_error_at_once():
+    done = []
+    with draining(lambda: done.append("drained")):
+        pass
+    with pytest.raises(RunDrainedError):
+        signal.raise_signal(signal.SIGTERM)
+    assert done == []

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def test_whatever_process_is_killed_the_rows_are_those_of_an_uninterrupted_run():
-    victims = ("encoder", "fetcher", "decoder", "node", "head")
+    victims = ("encoder", "fetcher", "head")
     outcome = drill(len(victims), random.Random(SEED), victims)
     assert (outcome.lost, outcome.duplicated, outcome.wrong) == (0, 0, 0), f"seed {SEED}: {outcome}"
     assert outcome.faults == len(victims)

@@ -118,6 +118,7 @@ def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupte
     ended = drained.finish()
     assert ended.code == 143, str(ended)
     assert "run the same command again" in ended.err
+    assert "draining: all units in hand are committed" in ended.err, str(ended)
     with pytest.raises(pipeline.PipelineError, match="not sealed"):
         pipeline.open_features(sink, sealed_only=True)
     so_far = pipeline.open_features(sink)
