@@ -92,5 +92,6 @@ def test_every_call_needs_a_token_that_is_in_no_file_here_and_metrics_are_export
     assert "--num-cpus=0" in head
     assert all("--metrics-export-port=8080" in each for each in (head, worker))
     types = config["available_node_types"]
-    assert types["gpu"]["min_workers"] == types["gpu"]["max_workers"] >= 1
+    assert types["gpu"]["min_workers"] == 0, "no GPU is paid for while there is no job"
+    assert types["gpu"]["max_workers"] >= 1
     assert sum(each.get("max_workers", 0) for each in types.values()) <= config["max_workers"]

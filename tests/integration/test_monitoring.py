@@ -20,10 +20,7 @@ VALUES = {
     "cause": {*ACTIVITIES, *PAUSES},
     "what": {"storage", "unit", "decoder"},
 }
-RUNBOOK = {
-    *("throttling", "stuck-actor", "out-of-memory", "full-disk", "lost-node", "half-finished-run"),
-    *("cost-too-high", "many-images-fail", "slow-run"),
-}
+RUNBOOK = (REPOSITORY / "docs/runbook.md").read_text()
 
 
 def ours(query: Query) -> dict[str, set[str]]:
@@ -68,7 +65,7 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap():
 def test_every_alert_says_what_to_do():
     pages = [rule["annotations"]["runbook_url"].split("#") for rule in rules()]
     assert {page for page, _ in pages} == {"docs/runbook.md"}
-    assert {anchor for _, anchor in pages} <= RUNBOOK
+    assert {anchor for _, anchor in pages} <= set(re.findall(r"^## ([\w-]+)$", RUNBOOK, re.MULTILINE))
 
 
 @pytest.mark.parametrize(
