@@ -23,6 +23,7 @@ run() {
     [ -z "$stopped" ] || kill -TERM "$job" 2>/dev/null  # told to stop while it was being started
     code=127
     while wait "$job"; code=$?; kill -0 "$job" 2>/dev/null; do :; done
+    [ -z "$stopped" ] || { wait "$job" 2>/dev/null; last=$?; [ "$last" -eq 127 ] || code=$last; }  # of one that ended just then
     job=''
 }
 

@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
 from pipeline.execution.head_watch import HeadWatch
 from pipeline.execution.node_watch import NodeWatch
 from pipeline.execution.ray_access import give_token, own_address, require_clean_command, require_token
-from pipeline.execution.resources import Need, Node
+from pipeline.execution.resources import Need, Node, cores_here
 from pipeline.execution.stopping import stop_on_sigterm
 
 # Ray Data's planner, its fetch tasks and an encoder each hold a logical CPU; on two they would starve each other.
@@ -153,7 +153,7 @@ def node_here() -> str:
 
 
 def _this_machine() -> Node:
-    num_cores = len(os.sched_getaffinity(0))
+    num_cores = cores_here()
     return Node(num_cores + _SPARE_LOCAL_CPUS, torch.cuda.device_count(), num_cores)
 
 

@@ -80,7 +80,7 @@ def measure(task: Task, config: JobConfig, *, refs: pa.Table, placement: Placeme
         execution = replace(config.execution, num_encoders=1, images_per_unit=size)
         began, began_at = time.monotonic(), time.time()
         choose = partial(own.open_run, num_images=size)
-        audits = RunConfig(audit_images=min(1, config.run.audit_images), accept_audit=True)
+        audits = RunConfig(audit_images=min(1, config.run.audit_images), accept_audit=True, report=False)
         summary = embed_run(own, replace(config, execution=execution, run=audits), choose=choose, began=began)
         commits = catalog.commit_records(root, 1)
     if summary is None:

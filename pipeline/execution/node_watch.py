@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 from pipeline.errors import RunIncompleteError
@@ -57,7 +58,9 @@ class NodeWatch:
     def _watch(self, need: Need) -> None:
         known = {node.node_id for node in self._look()}
         while not self._is_over.wait(self._interval_s):
-            nodes = self._look()
+            nodes = self._nodes_if_told()
+            if nodes is None:
+                continue
             seen = {node.node_id for node in nodes}
             _tell(known - seen, "is gone", nodes)
             _tell(seen - known, "has joined", nodes)
@@ -70,6 +73,12 @@ class NodeWatch:
                 assert main is not None, "it runs"
                 signal.pthread_kill(main, signal.SIGUSR2)
                 return
+
+    def _nodes_if_told(self) -> Sequence[Node] | None:
+        """The nodes; None where Ray does not say: of a head that is lost, the head watch tells."""
+        with suppress(Exception):
+            return self._look()
+        return None
 
     def _is_fit(self, nodes: Sequence[Node], need: Need) -> bool:
         """Whether nothing is lacking; says what is, once."""

@@ -1,9 +1,25 @@
 """How many encoders, on what, with how many threads, and what a cluster lacks for them: arithmetic, free of ray."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import ConfigError
+
+
+def cores_here(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may compute on: those it is bound to, or fewer where a container's quota says so.
+
+    Args:
+        cpu_max: the quota and its period, in microseconds, as the kernel tells them; `max` is none.
+    """
+    num_bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, cpu_max.read_text().split())
+    except (OSError, ValueError):
+        return num_bound
+    return min(num_bound, max(1, -(-quota // period)))
 
 
 @dataclass(frozen=True)

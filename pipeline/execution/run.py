@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.config import ExecutionConfig, JobConfig
 from pipeline.errors import PipelineError, RunIncompleteError
 from pipeline.execution.audit import AuditPlan
@@ -25,7 +27,7 @@ from pipeline.execution.report import report_at_end
 from pipeline.execution.resources import Placement, first_need, place_encoders
 from pipeline.execution.stopping import draining
 from pipeline.execution.task import Task, decode_limits
-from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
+from pipeline.execution.units import ReadUnits, groups_of, num_images, parts_of, remaining_units
 from pipeline.exports.describe import describe
 from pipeline.featureset import catalog, paths
 from pipeline.featureset.records import Manifest, RunRecord
@@ -144,7 +146,7 @@ class _Work:
             RunMetrics(self._task.root.uri, self._run.run) as metrics,
         ):
             metrics.progress(num_planned=total, num_done=total - self._left)
-            for receipt in self._receipts(gate):
+            for receipt in self._receipts(gate, accounts):
                 self._tell(receipt)
                 watch.add(receipt.seconds)
                 accounts.add(receipt.encoder, receipt.account)
@@ -155,14 +157,20 @@ class _Work:
                 metrics.encoders(accounts)
                 failures.add(receipt.reasons, receipt.num_images, receipt.example)
                 failures.check(total, self._max_failed_share)
-            metrics.encoders(accounts, until := time.time())
-        return accounts.seconds(until)
+            metrics.encoders(accounts, time.time())
+        return accounts.seconds()
 
     def _tell(self, receipt: Receipt) -> None:
         if receipt.is_committed:
             tell(UnitEvent(feature_set=self._task.root.uri, run=self._run.run, command=self._command, **receipt.event))
 
-    def _receipts(self, gate: Gate) -> Iterator[Receipt]:
+    def _receipts(self, gate: Gate, accounts: Accounts) -> Iterator[Receipt]:
+        """Part by part, each with encoders of its own: what Ray remembers of every unit ends with its part."""
+        for part in parts_of(groups_of(self._units, self._first), self._execution.units_at_once):
+            yield from self._receipts_of(part, gate)
+            accounts.turn(time.time())
+
+    def _receipts_of(self, groups: pa.Table, gate: Gate) -> Iterator[Receipt]:
         task, execution, root = self._task, self._execution, self._task.root
         record = catalog.feature_set_record(root)
         assert record is not None, "the run was claimed in it"
@@ -179,7 +187,7 @@ class _Work:
         command = Command(self._command, time.time())
         sink = SinkSettings(root.uri, self._run.run, record, execution.patience_s, command)
         return embed_units(
-            groups_of(self._units, self._first),
+            groups,
             read=ReadUnits(uri=root.uri, plan=self._run.plan, patience_s=execution.patience_s),
             fetch=FetchAndDecode(
                 side_px=task.side_px,

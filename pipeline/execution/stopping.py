@@ -23,12 +23,14 @@ def draining(drain: Callable[[], None]) -> Iterator[None]:
     thread beside what the block does, and the block goes on meanwhile.
     """
     begun: list[threading.Thread] = []
+    is_left = threading.Event()
 
     def work() -> None:
         try:
             drain()
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if not is_left.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def begin(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape signal handlers have
         stop_on_sigterm()
@@ -38,10 +40,11 @@ def draining(drain: Callable[[], None]) -> Iterator[None]:
     signal.signal(signal.SIGTERM, begin)
     try:
         yield
-    finally:
-        stop_on_sigterm()
         for thread in begun:
-            thread.join()  # and its error comes here, if it has not come yet
+            thread.join()  # and its error comes here
+    finally:
+        is_left.set()
+        stop_on_sigterm()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the shape signal handlers have

@@ -1,10 +1,11 @@
 """The units of a plan that are left to do, read group by group where the work is done, not by the driver."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.execution.plan import UNITS_PER_GROUP
 from pipeline.featureset import catalog
@@ -47,6 +48,17 @@ def groups_of(units: np.ndarray, first: int = 0) -> pa.Table:
             "units": pa.ListArray.from_arrays(pa.array([*starts, len(units)], pa.int32()), pa.array(turned)),
         }
     )
+
+
+def parts_of(groups: pa.Table, most_units: int) -> Iterator[pa.Table]:
+    """The groups in their order, in parts of at most so many units, and of one group at least."""
+    ends = pc.cumulative_sum(pc.list_value_length(groups["units"])).to_numpy()
+    first = 0
+    while first < groups.num_rows:
+        before = ends[first - 1] if first else 0
+        after = max(first + 1, int(np.searchsorted(ends, before + most_units, side="right")))
+        yield groups.slice(first, after - first)
+        first = after
 
 
 class ReadUnits:

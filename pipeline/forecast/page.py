@@ -208,7 +208,8 @@ class Page:
         if rate is not None and means.device == "cpu" and means.num_cores not in (None, rate.num_cores):
             lines.append(f"{means.num_cores} cores are to {rate.num_cores} as their numbers are")
         if rate is not None and rate.is_elsewhere:
-            lines.append("these cores are of the kind that was measured; plan.measure_images=16 measures them instead")
+            measures = "; plan.measure_images=16 measures them instead" if means.are_here else ""
+            lines.append(f"these cores are of the kind that was measured{measures}")
         core_s = job.beside_core_s if means.device == "cpu" else job.decode_core_s
         beside = f"{core_s:.2g} s of a core, and {job.write_core_s_per_gb:.2g} s a GB written"
         lines.append(f"beside the encoder an image takes {beside}")

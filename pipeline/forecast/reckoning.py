@@ -133,7 +133,9 @@ def forecast(volume: Volume, work: Work, *, means: Means, speeds: Speeds, prices
         least_s=pace_s,
         num_puts=num_puts,
         num_gets=num_gets,
-        compute_dollars=None if wall_s is None else _machine_dollars_an_hour(means, prices) * wall_s / HOUR_S,
+        compute_dollars=None
+        if wall_s is None or rate is None
+        else _machine_dollars_an_hour(means, prices, rate) * wall_s / HOUR_S,
         request_dollars=(num_puts * prices.put_1000 + num_gets * prices.get_1000) / 1_000,
         month_dollars=volume.total_bytes / 1e9 * prices.storage_gb_month if work.writes_remote else 0.0,
     )
@@ -181,8 +183,8 @@ def _requests(volume: Volume, work: Work) -> tuple[int, int]:
     return num_puts, num_gets
 
 
-def _machine_dollars_an_hour(means: Means, prices: Prices) -> float:
-    """What the machines cost: GPUs with what comes with them, or CPUs."""
+def _machine_dollars_an_hour(means: Means, prices: Prices, rate: Rate) -> float:
+    """What the encoders' machines cost: GPUs with what comes with them, or CPUs."""
     if means.device == "cuda":
         return means.num_encoders * prices.gpu_hour
-    return (means.num_cores or 0) * prices.cpu_hour
+    return (means.num_cores or rate.num_cores * means.num_encoders) * prices.cpu_hour

@@ -100,6 +100,7 @@ class Accounts:
     def __init__(self, began: float) -> None:
         self._began = began
         self._last: dict[str, Mapping[str, Any]] = {}
+        self._past = dict.fromkeys((*ACTIVITIES, *PAUSES), 0.0)
 
     def add(self, encoder: str, account: Mapping[str, Any]) -> None:
         """Takes the account of an encoder, unless a later one is known."""
@@ -113,7 +114,7 @@ class Accounts:
         Args:
             until: the end of the work, in seconds since 1970; None counts what encoders have told of, and no end.
         """
-        total = dict.fromkeys((*ACTIVITIES, *PAUSES), 0.0)
+        total = dict(self._past)
         for account in self._last.values():
             for cause, seconds in account["account"].items():
                 total[cause] += seconds
@@ -121,7 +122,12 @@ class Accounts:
             total["end"] += 0.0 if until is None else max(0.0, until - account["until"])
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
+    def turn(self, until: float) -> None:
+        """These encoders have ended, and from then on there could be others."""
+        self._past, self._began = self.seconds(until), until
+        self._last.clear()
+
     @property
     def num_encoders(self) -> int:
-        """How many have given account."""
+        """How many have given account since the last turn."""
         return len(self._last)

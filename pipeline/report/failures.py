@@ -8,7 +8,8 @@ import pyarrow as pa
 from pipeline.redaction import shown
 
 _EXAMPLES_PER_REASON, _MOST_REASONS = 6, 24
-# What crashed, hung or filled a decoder is not given to another one for a picture.
+# What crashed, hung or filled a decoder is not given to another one for a picture. Nor is read what was not fetched,
+# which the run may have been forbidden.
 _DANGEROUS = frozenset({"DecoderCrashed", "DecodeTimeout", "DecodeMemory"})
 
 
@@ -41,5 +42,5 @@ def _example(row: dict[str, Any]) -> dict[str, Any]:
         "message": shown(row["message"]),
         "uri": row["uri"],
         "picture": None,
-        "is_tried": row["error_type"] not in _DANGEROUS,
+        "is_tried": row["stage"] == "decode" and row["error_type"] not in _DANGEROUS,
     }

@@ -74,7 +74,7 @@ def work_of(run: int, shards: pa.Table) -> Work | None:
     if not units:
         return None
     units.sort(key=lambda unit: (unit["command_began"], unit["command"], unit["until"]))
-    commands = [list(group) for _, group in groupby(units, key=lambda unit: unit["command"])]
+    commands = [list(group) for _, group in groupby(units, key=lambda unit: (unit["command_began"], unit["command"]))]
     spans = [(each[0]["command_began"], max(unit["until"] for unit in each)) for each in commands]
     clock = _WorkingTime(spans)
     bin_s = clock.wall_s / _NUM_BINS or 1.0

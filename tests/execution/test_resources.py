@@ -1,12 +1,13 @@
 """Resources: what every encoder asks for, on every shape of cluster."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.execution.resources import Need, Node, Placement, counted, first_need, place_encoders
+from pipeline.execution.resources import Need, Node, Placement, cores_here, counted, first_need, place_encoders
 
 GPU_NODE = Node(num_cpus=32, num_gpus=4, num_cores=32)
 HEAD = Node(num_cpus=0, num_gpus=0, num_cores=4)  # takes no work
@@ -161,3 +162,16 @@ def test_planning_and_placing_import_neither_ray_nor_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("max 100000", 1000), ("50000 100000", 1), ("150000 100000", 2), ("99999900000 100000", 1000), ("", 1000)],
+)
+def test_a_containers_quota_counts_where_it_is_below_the_cores_there_are(tmp_path, told, expected):
+    (tmp_path / "cpu.max").write_text(told)
+    assert cores_here(tmp_path / "cpu.max") == min(expected, len(os.sched_getaffinity(0)))
+
+
+def test_without_a_quota_it_is_the_cores_there_are(tmp_path):
+    assert cores_here(tmp_path / "none") == len(os.sched_getaffinity(0))

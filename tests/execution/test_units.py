@@ -5,11 +5,12 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import FeatureSetError, StoreUnavailableError
 from pipeline.execution.plan import UNITS_PER_GROUP, cut_units
-from pipeline.execution.units import ReadUnits, groups_of, num_images, remaining_units
+from pipeline.execution.units import ReadUnits, groups_of, num_images, parts_of, remaining_units
 from pipeline.featureset import catalog
 from pipeline.featureset.records import RunRecord
 from pipeline.sinks.runs import claim_run
@@ -115,3 +116,19 @@ def test_a_plan_in_a_bucket_is_read_in_spite_of_trouble_and_never_called_damaged
     store.proxy.install(Reset(operation="GetObject"))
     with pytest.raises(StoreUnavailableError):
         ReadUnits(uri=root.uri, plan=run.plan, patience_s=0.1)(groups_of(np.arange(5)))
+
+
+@pytest.mark.parametrize("most_units", [1, 3 * UNITS_PER_GROUP, 10**9])
+def test_parts_are_the_groups_in_their_order_as_many_as_fit(most_units: int):
+    units = np.arange(7 * UNITS_PER_GROUP + 5)
+    groups = groups_of(units, first=UNITS_PER_GROUP + 1)
+    parts = list(parts_of(groups, most_units))
+    assert pa.concat_tables(parts).equals(groups)
+    for part in parts:
+        num_units = len(part["units"].combine_chunks().flatten())
+        assert num_units <= most_units or part.num_rows == 1
+    assert len(parts) == {1: groups.num_rows, 10**9: 1}.get(most_units, 3)
+
+
+def test_nothing_has_no_parts():
+    assert list(parts_of(groups_of(np.empty(0, np.int64)), 5)) == []

@@ -43,6 +43,7 @@ def test_on_cpus_what_is_done_beside_the_encoder_takes_its_cores():
     assert twice.limits["encoders"] == pytest.approx(0.275)
     elsewhere = reckon(means=Means("cpu", 4, num_cores=None, link_bytes_s=None, are_here=False))
     assert elsewhere.limits["encoders"] == pytest.approx(1.1 / 8), "each has the cores that were measured"
+    assert elsewhere.compute_dollars == pytest.approx(elsewhere.wall_s / 3600 * 8 * 0.05), "and they are paid for"
 
 
 def test_on_gpus_the_slowest_of_encoders_cpus_and_link_sets_the_pace():

@@ -189,7 +189,7 @@ def test_nobody_but_these_pods_reaches_rays_ports_and_they_reach_the_store_and_n
     assert others == {8265, 8080}, "the dashboard to the operator, metrics to Prometheus; never 6379 or 10001"
     assert all(rule["from"] for rule in policy["ingress"])
     beyond = {port["port"] for rule in policy["egress"] for port in rule.get("ports", [])}
-    assert beyond == {53, 443}
+    assert beyond == {53, 443, 6443}
 
 
 def test_kubernetes_tries_again_exactly_what_the_same_command_mends():

@@ -117,3 +117,19 @@ def test_the_last_account_of_each_encoder_counts(clock: Clock, ledger: Ledger):
     assert next(iter(seconds)) == "start"
     assert (seconds["compute"], seconds["start"], seconds["end"]) == (3, 8, 1)
     assert accounts.seconds() == {**seconds, "end": 0}, "what encoders have told of, before the end is known"
+
+
+def test_a_turn_keeps_what_was_and_asks_nothing_of_encoders_that_have_ended(clock: Clock):
+    accounts = Accounts(clock.now)
+    for _ in range(3):
+        first, began = Ledger(clock), clock.now
+        clock.pass_by(1)
+        first.ready()
+        with first.activity("compute"):
+            clock.pass_by(2)
+        accounts.add(f"at {began}", first.account())
+        clock.pass_by(1)
+        accounts.turn(clock.now)
+    whole = {"compute": 6, "start": 3, "end": 3}
+    assert {cause: seconds for cause, seconds in accounts.seconds().items() if seconds} == whole
+    assert accounts.seconds(clock.now + 100) == accounts.seconds(), "what has ended goes on no longer"

@@ -6,14 +6,14 @@ from pipeline.featureset.schema import QUARANTINE
 from pipeline.report.failures import reasons
 
 
-def table(*rows: tuple[str, str, str]) -> pa.Table:
+def table(*rows: tuple[str, str, str], stage: str = "decode") -> pa.Table:
     """Rows of (id, error type, message)."""
     return pa.Table.from_pylist(
         [
             {
                 "image_id": image_id,
                 "uri": f"s3://b/{image_id}",
-                "stage": "decode",
+                "stage": stage,
                 "error_class": "permanent",
                 "error_type": error_type,
                 "message": message,
@@ -47,3 +47,9 @@ def test_what_crashed_a_decoder_is_not_tried_again():
     told = reasons(table(*((kind, kind, "") for kind in kinds)))
     found = {each["error_type"]: each["examples"][0]["is_tried"] for each in told}
     assert found == {"DecoderCrashed": False, "DecodeTimeout": False, "DecodeMemory": False, "TruncatedImage": True}
+
+
+def test_what_a_run_did_not_fetch_no_report_reads():
+    kinds = ("UriNotAllowed", "FileNotFoundError")
+    for reason in reasons(table(*((kind, kind, "") for kind in kinds), stage="fetch")):
+        assert [example["is_tried"] for example in reason["examples"]] == [False], reason

@@ -2,7 +2,6 @@
 const sheets = [...document.querySelectorAll("script.sheet")];
 const { cellPx, cellsPerSide } = data.sheet;
 const decoded = new Map();
-const MOST_DECODED = 40; // of 3.7 MB each
 
 /** The picture of a sheet once it is decoded, else null; then `redraw` is called when it is. */
 function sheetPicture(number, redraw) {
@@ -14,11 +13,9 @@ function sheetPicture(number, redraw) {
       for (const call of entry.waiting) call();
       entry.waiting.clear();
     });
-    entry.image.src = sheets[number].textContent;
+    entry.image.src = sheets[number].textContent; // the browser forgets pixels by itself where memory is short
+    decoded.set(number, entry);
   }
-  decoded.delete(number); // to its end: the order is that of use
-  decoded.set(number, entry);
-  if (decoded.size > MOST_DECODED) decoded.delete(decoded.keys().next().value);
   if (entry.isReady) return entry.image;
   if (redraw) entry.waiting.add(redraw);
   return null;
