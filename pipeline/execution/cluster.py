@@ -187,7 +187,8 @@ def _our_errors() -> Iterator[None]:
             raise ours from None
         raise RunIncompleteError(
             f"the run stopped early: {_last_line(error)}",
-            "what is committed stays, run the same command again; execution.ray_logs=true shows Ray's own words",
+            "what is committed stays, run the same command again; if workers were killed, "
+            "docs/runbook.md#out-of-memory says what to ask less of; execution.ray_logs=true shows Ray's own words",
         ) from None
     except ExecutionTimeoutError:
         idle_s = DataContext.get_current().execution_no_progress_timeout_s

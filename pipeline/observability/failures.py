@@ -42,5 +42,6 @@ class Failures:
             raise TooManyFailedError(
                 f"{num_failed} of the first {self._num_images} images failed ({reasons}), more than "
                 f"run.max_failed_share={max_share:g} allows; for example {self._example}",
-                "what is committed stays: mend the cause, or allow a larger share, and run the same command again",
+                "what is committed stays, and what failed counts until this run ends: allow a larger share and run "
+                "the same command again, or mend the cause and give the run up with jobs/abandon.py",
             )

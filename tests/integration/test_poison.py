@@ -50,7 +50,7 @@ def test_poison_is_quarantined_with_its_reason_and_its_neighbours_are_embedded(
 
 def test_a_run_stops_before_it_wastes_a_cluster_and_goes_on_when_more_may_fail(start_locally, make_photos, tmp_path):
     folder, sink = tmp_path / "photos", tmp_path / "features"
-    make_photos(folder, 6)
+    good = make_photos(folder, 6)
     for number in range(6):
         (folder / f"bad-{number}.jpg").write_bytes(b"not an image")
     command = [f"source.uri={folder}", f"sink.uri={sink}", *TOY, "execution.images_per_unit=2"]
@@ -61,6 +61,11 @@ def test_a_run_stops_before_it_wastes_a_cluster_and_goes_on_when_more_may_fail(s
     with pytest.raises(pipeline.PipelineError, match="not sealed"):
         pipeline.open_features(sink, sealed_only=True)
 
-    done = start_locally(*command, "run.max_failed_share=0.5").finish()
+    for number in range(6):
+        (folder / f"bad-{number}.jpg").write_bytes((folder / good[number]).read_bytes())
+    done = start_locally(*command, "run.max_failed_share=0.25", "run.max_failed_share=1").finish()
     assert done.code == 0, str(done)
     assert "12 planned = 6 embedded + 6 quarantined" in done.out, str(done)
+    mended = start_locally(*command, "run.max_failed_share=0.25", "run.retry_quarantined=all").finish()
+    assert "6 planned = 6 embedded + 0 quarantined" in mended.out, str(mended)
+    assert pipeline.open_features(sink).quarantine.num_rows == 0

@@ -59,7 +59,7 @@ def test_the_error_tells_how_many_why_and_an_example():
         "6 of the first 30 images failed (3 TruncatedImage, 2 EmptyFile, 1 NotAnImage), "
         "more than run.max_failed_share=0.1 allows; for example a.jpg: 3 bad\n"
     ), said
-    assert "run the same command again" in said
+    assert "run the same command again, or mend the cause and give the run up" in said
 
 
 def test_only_the_most_frequent_reasons_are_told():
