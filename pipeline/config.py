@@ -124,7 +124,7 @@ class ExecutionConfig:
     decode_max_megapixels: PositiveFloat = 64.0
     decode_max_mib: PositiveFloat = 256.0
     patience_s: Annotated[float, Field(ge=0)] = 300.0
-    units_at_once: Annotated[int, Field(ge=1)] = 100_000
+    units_at_once: Annotated[int, Field(ge=1)] = 50_000
     wait_for_nodes_s: Annotated[float, Field(ge=0)] = 900.0
 
 
