@@ -65,6 +65,14 @@ def test_a_pause_between_commands_is_no_working_time_and_each_encoder_has_its_en
     assert sum(work.rates) * work.bin_s == pytest.approx(24)
 
 
+def test_executions_of_one_command_one_after_the_other_count_each_for_itself():
+    parts = [unit_work(0, "one", "early", place=0), unit_work(1, "one", "late", began=1015, place=0)]
+    work = work_of(1, table(*parts))
+    assert work is not None
+    assert [sum(each.seconds.values()) for each in work.encoders] == pytest.approx([15, 15])
+    assert work.wall_s == 30
+
+
 def test_two_commands_at_once_share_their_time():
     work = work_of(1, table(unit_work(0, "one"), unit_work(1, "two", "b", began=1005, place=0)))
     assert work is not None
