@@ -70,7 +70,11 @@ def test_every_alert_says_what_to_do():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "rules", "alerts.yml"), ("check", "config", "--syntax-only", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
+    [
+        ("check", "rules", "alerts.yml"),
+        ("check", "config", "--syntax-only", "prometheus.yml"),
+        ("test", "rules", "alerts_test.yml"),
+    ],
     ids=" ".join,
 )
 def test_prometheus_takes_it(arguments: tuple[str, ...]):
