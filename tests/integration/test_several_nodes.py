@@ -1,6 +1,7 @@
 """The job on a cluster of a head that takes no work and nodes that come, drain and are lost, all on this machine."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -75,9 +76,10 @@ def test_a_submitted_job_waits_for_nodes_drains_when_stopped_and_lives_through_a
     other = request.getfixturevalue("decoder")
     nodes.submit("second", *command)
     wait_for(nodes, sink, after_stop + 5)
-    (find,) = commands_of("stuck-actor")
+    find, find_here = commands_of("stuck-actor")
     found = nodes.type(find)
     assert lost.node_id in found or other.node_id in found, "the runbook does not find the encoder"
+    assert set(nodes.type(find_here).split()) & set(re.findall(r"pid: (\d+)", found)), "nor does it on its machine"
     for command in commands_of("lost-node"):
         assert lost.node_id[:12] in nodes.type(command), command
     before_loss = len(commits(sink))
