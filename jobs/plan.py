@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """What an embed command would find, write, take and cost: python jobs/plan.py with its overrides [plan.*=...]."""
 
-import sys
 from typing import Any
 
 from embed import with_model
@@ -29,4 +28,4 @@ def plan(values: dict[str, Any], overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("plan", plan))
+    run_job("plan", plan)

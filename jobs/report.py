@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Makes a page that explains a feature set: python jobs/report.py sink.uri=... [output=report.html] [images=2000]."""
 
-import sys
 from typing import Any
 
 from job import run_job
@@ -28,4 +27,4 @@ def report(values: dict[str, Any], _overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("report", report))
+    run_job("report", report)
