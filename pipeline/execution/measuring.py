@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import JobConfig, RunConfig
-from pipeline.errors import ConfigError, RunIncompleteError
+from pipeline.errors import ConfigError, PipelineError, RunIncompleteError
 from pipeline.execution.lanes import num_lanes
 from pipeline.execution.resources import Placement
 from pipeline.execution.run import embed_run
@@ -151,8 +151,16 @@ def temporary(root: Folder) -> Iterator[Folder]:
     try:
         yield folder
     finally:
+        _empty(folder)
+
+
+def _empty(folder: Folder) -> None:
+    """Deletes what is in it; what was measured is worth having where that is not allowed."""
+    try:
         for file in list(folder.files()):
             folder.delete(file.name)
+    except PipelineError as error:
+        announce(f"what was embedded to measure stays in {folder.uri}, delete it: {error}")
 
 
 def _write_bytes_s(root: Folder) -> float:

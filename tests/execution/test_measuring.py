@@ -13,6 +13,7 @@ from pipeline.forecast.rates import Job
 from pipeline.observability.accounting import ACTIVITIES, PAUSES
 from pipeline.sources.image_ref import REFS
 from pipeline.storage.folder import Folder
+from tests.faults.faults import Answer
 from tests.faults.proxied import ProxiedBucket
 
 KNOWN = Job(beside_core_s=9, decode_core_s=9, write_core_s_per_gb=1.35, start_s=9, audit_s=9, end_s=1e-5, peak_gb=4.7)
@@ -81,6 +82,14 @@ def test_what_is_made_to_measure_is_gone_on_disks_and_in_buckets(store: ProxiedB
             root.create("runs/000001/run.json", b"1")
             assert list(root.names("runs")) == ["000001"]
         assert (list(tmp_path.iterdir()), store.keys()) == ([], [])
+
+
+def test_what_may_not_be_deleted_is_named_and_costs_no_measurement(store: ProxiedBucket, capsys):
+    store.proxy.install(Answer(403, "AccessDenied", operation="DeleteObjects?"))
+    with temporary(Folder(f"s3://{store.bucket}/features")) as root:
+        root.create("runs/000001/run.json", b"1")
+    assert f"stays in {root.uri}, delete it" in capsys.readouterr().err
+    assert len(store.keys()) == 1
 
 
 def test_too_few_images_are_refused():
