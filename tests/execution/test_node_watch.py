@@ -18,15 +18,25 @@ GPU = Need(0, 1)
 
 
 class Changing:
-    """A cluster with other nodes at every look; the last ones stay."""
+    """A cluster with other nodes at every look, or (None) no answer; the last ones stay."""
 
-    def __init__(self, *looks: Sequence[Node]) -> None:
+    def __init__(self, *looks: Sequence[Node] | None) -> None:
         self._looks = list(looks)
         self.num_looks = 0
 
     def __call__(self) -> Sequence[Node]:
         self.num_looks += 1
-        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        there = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        if there is None:
+            raise ConnectionError("the head does not answer")
+        return there
+
+    def wait_for(self, count: int) -> None:
+        """Until it was looked at so often."""
+        until = time.monotonic() + 30
+        while self.num_looks < count:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +74,7 @@ def test_nodes_that_come_and_go_are_told(capsys):
     looks = Changing([HEAD, DECODER, ENCODER], [HEAD, ENCODER], [HEAD, ENCODER, DECODER])
     watch = NodeWatch(looks, 60, interval_s=0.01)
     watch.start(GPU)
-    until = time.monotonic() + 30
-    while looks.num_looks < 4:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    looks.wait_for(4)
     watch.stop()
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "node decoderdecod is gone; the cluster has 2 nodes with 0 CPUs and 1 GPU"
@@ -87,8 +94,14 @@ def test_waiting_begins_anew_with_every_node_that_is_lost():
     looks = Changing(there, gone, there, gone, there, gone, there)
     watch = NodeWatch(looks, 0.12, interval_s=0.05)
     watch.start(GPU)
-    until = time.monotonic() + 30
-    while looks.num_looks < 8:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    looks.wait_for(8)
     watch.stop()
+
+
+def test_a_head_that_does_not_answer_now_and_then_ends_no_watch(capsys):
+    looks = Changing([HEAD, DECODER, ENCODER], None, [HEAD, ENCODER, DECODER], None, [HEAD, ENCODER])
+    watch = NodeWatch(looks, 60, interval_s=0.01)
+    watch.start(GPU)
+    looks.wait_for(6)
+    watch.stop()
+    assert "node decoderdecod is gone" in capsys.readouterr().err
