@@ -21,7 +21,8 @@ class _Gate:
 
     def __init__(self, feature_set: str, run: int) -> None:
         self._is_open, self._inside = True, set[int]()
-        self._metrics = RunMetrics(feature_set, run).__enter__()
+        self._metrics = RunMetrics(feature_set, run)
+        self._metrics.start()
         self._metrics.in_flight(0)
 
     def enter(self, unit: int) -> bool:

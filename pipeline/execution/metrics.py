@@ -48,8 +48,12 @@ class RunMetrics:
         self._instruments: dict[Metric, Any] = {}
         self._thread = threading.Thread(target=self._keep, name="metrics", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begins to hand over, for as long as this process lives."""
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(

@@ -20,13 +20,11 @@ class Sample:
         positions: of each among all that count, ascending, (N,) int64.
         images: plain values of each: image_id, uri, original_height, original_width in pixels, part.
         vectors: their pooled vectors, (N, D) float32, L2-normalised.
-        num_images: how many the set has in all.
     """
 
     positions: np.ndarray
     images: list[dict[str, Any]]
     vectors: np.ndarray
-    num_images: int
 
     @classmethod
     def of(cls, rows: VisibleRows, most: int) -> "Sample":
@@ -42,11 +40,11 @@ class Sample:
             taken.append(batch.take(pa.array(positions[low:high] - first)))
             first += batch.num_rows
         if not len(positions):
-            return cls(positions, [], np.zeros((0, 0), np.float32), 0)
+            return cls(positions, [], np.zeros((0, 0), np.float32))
         table = pa.Table.from_batches(taken)
         flat = table[EMBEDDING.name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         vectors = np.nan_to_num(flat.reshape(len(positions), -1).astype(np.float32))
-        return cls(positions, table.drop_columns([EMBEDDING.name]).to_pylist(), vectors, len(rows))
+        return cls(positions, table.drop_columns([EMBEDDING.name]).to_pylist(), vectors)
 
 
 def spread(count: int, most: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def test_a_sample_takes_rows_that_count_with_their_vectors(tmp_path: Path):
     made.embed_vectors(ids[::2], new[::2], bad=[ids[4]])
     rows = VisibleRows(made.uri)
     sample = Sample.of(rows, 50)
-    assert (sample.num_images, len(sample.images)) == (1099, 50)
+    assert len(sample.images) == 50
     expected = {image_id: (new if number % 2 == 0 else old)[number] for number, image_id in enumerate(ids)}
     for image, vector in zip(sample.images, sample.vectors, strict=True):
         np.testing.assert_allclose(vector, expected[image["image_id"]], atol=1e-6)
