@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import FrameType
 
 from pipeline.errors import RunIncompleteError
-from pipeline.execution.resources import Need, Node, counted
+from pipeline.execution.resources import Need, Node, in_words
 from pipeline.observability.progress import announce
 
 Look = Callable[[], Sequence[Node]]
@@ -91,10 +91,10 @@ class NodeWatch:
         if now - self._since >= self._wait_s:
             raise RunIncompleteError(
                 f"nothing can be encoded without {lacking}, and none came within {self._wait_s:.0f} s "
-                f"(execution.wait_for_nodes_s); the cluster has {counted(nodes)}",
+                f"(execution.wait_for_nodes_s); the cluster has {in_words(nodes)}",
                 "what is committed stays: give the cluster such a node and run the same command again",
             )
-        said = f"waiting for {lacking}; the cluster has {counted(nodes)}"
+        said = f"waiting for {lacking}; the cluster has {in_words(nodes)}"
         if said != self._said:
             self._said = said
             announce(f"{said} (execution.wait_for_nodes_s: {self._wait_s - (now - self._since):.0f} s more)")
@@ -106,4 +106,4 @@ class NodeWatch:
 
 def _tell(changed: set[str], what: str, nodes: Sequence[Node]) -> None:
     for node_id in sorted(changed):
-        announce(f"node {node_id[:_SHOWN]} {what}; the cluster has {counted(nodes)}")
+        announce(f"node {node_id[:_SHOWN]} {what}; the cluster has {in_words(nodes)}")

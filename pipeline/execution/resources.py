@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.observability.amounts import counted
 
 
 def cores_here(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -42,7 +43,7 @@ class Need:
     def lacks(self, nodes: Sequence[Node]) -> str:
         """What must join these nodes before anything can be embedded, in words; empty if nothing."""
         if not any(node.num_cpus >= self.num_cpus and node.num_gpus >= self.num_gpus for node in nodes):
-            parts = ("a GPU" if self.num_gpus else "", f"{_counted(self.num_cpus, 'CPU')}" if self.num_cpus else "")
+            parts = ("a GPU" if self.num_gpus else "", counted(self.num_cpus, "CPU") if self.num_cpus else "")
             return f"a node with {' and '.join(filter(None, parts))}"
         has_spare = sum(int(node.num_cpus) for node in nodes) > self.num_cpus
         return "" if has_spare else "a CPU more, to fetch and decode with"
@@ -70,10 +71,10 @@ def first_need(device: str) -> Need:
     return Need(0, 1) if device == "cuda" else Need(1, 0)
 
 
-def counted(nodes: Sequence[Node]) -> str:
+def in_words(nodes: Sequence[Node]) -> str:
     """The nodes in words: how many, and what they have together."""
     num_cpus, num_gpus = int(sum(node.num_cpus for node in nodes)), int(sum(node.num_gpus for node in nodes))
-    return f"{_counted(len(nodes), 'node')} with {_counted(num_cpus, 'CPU')} and {_counted(num_gpus, 'GPU')}"
+    return f"{counted(len(nodes), 'node')} with {counted(num_cpus, 'CPU')} and {counted(num_gpus, 'GPU')}"
 
 
 def place_encoders(
@@ -132,7 +133,3 @@ def _spare_cpus(node: Node) -> int:
     cluster waits for its turn, rather than taking the last CPUs and leaving both jobs with nothing to encode.
     """
     return 2 if node.num_cpus >= 5 else 1
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

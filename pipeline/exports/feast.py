@@ -19,6 +19,7 @@ from pipeline.featureset import catalog
 from pipeline.featureset.records import FeatureSetRecord, Manifest, Record, TableFile
 from pipeline.featureset.schema import EMBEDDING
 from pipeline.featureset.weights import weights_text
+from pipeline.observability.amounts import counted
 from pipeline.redaction import shown
 from pipeline.storage.folder import Folder
 
@@ -75,11 +76,11 @@ class FeastExport:
 
     def text(self) -> str:
         """Lines for people, with the commands that come next."""
-        runs = f"{_counted(len(self.times), 'run')}, weights {self.weights}"
+        runs = f"{counted(len(self.times), 'run')}, weights {self.weights}"
         is_applied = (self.folder / REGISTRY).exists()
         lines = [f"nothing new to export: {self.folder} has all {runs}"]
         if self.num_new_runs:
-            new = f"{_counted(self.num_new_images, 'image')} of {_counted(self.num_new_runs, 'new run')}"
+            new = f"{counted(self.num_new_images, 'image')} of {counted(self.num_new_runs, 'new run')}"
             lines = [f"exported {new} to {self.folder}, which now has {runs}"]
         if self.num_new_runs or not is_applied:
             commands = self._go_on() if is_applied else self._begin()
@@ -195,7 +196,3 @@ def _write_repository(folder: Path, record: FeatureSetRecord, length: int) -> No
         if not (folder / name).exists():
             with replacing(folder / name) as staged:
                 staged.write_text(repository_text(name, record, length), encoding="utf-8")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

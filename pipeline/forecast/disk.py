@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.errors import SinkError
-from pipeline.forecast.amounts import size_text
+from pipeline.observability.amounts import size_text
 from pipeline.storage.folder import Folder
 
 

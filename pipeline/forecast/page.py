@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.featureset.maps import MapSpec
-from pipeline.forecast.amounts import counted, dollar_text, rate_text, size_text, table_lines, time_text
 from pipeline.forecast.disk import Room
 from pipeline.forecast.reckoning import HOUR_S, Forecast, Means, Prices, Speeds, Work, cpus_needed
+from pipeline.observability.amounts import counted, dollar_text, rate_text, size_text, table_lines, time_text
 
 _NOT_MEASURED = "not measured: give plan.seconds_per_image=, or plan.measure_images=16 on such a machine"
 # Units of pixels that an encoder has, or that are on their way to it.

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pipeline.observability.amounts import counted
+
 MEANINGS = {
     "compute": "forward passes",
     "audit": "embedding images again in fp32 (run.audit_images)",
@@ -52,5 +54,4 @@ def account_line(seconds: Mapping[str, float], num_encoders: int) -> str:
     """The account in one line, greatest first."""
     parts = [f"{cause} {share:.0%}" for cause, share in shares(seconds).items() if share >= _LITTLE / 2]
     each = sum(seconds.values()) / max(num_encoders, 1)
-    encoders = "1 encoder" if num_encoders == 1 else f"{num_encoders} encoders"
-    return f"{', '.join(parts)} of {each:.1f} s, {encoders}"
+    return f"{', '.join(parts)} of {each:.1f} s, {counted(num_encoders, 'encoder')}"

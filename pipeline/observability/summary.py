@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.observability.advice import account_line, advice
+from pipeline.observability.amounts import counted, size_text
 from pipeline.redaction import shown
 
 
@@ -48,7 +49,7 @@ class RunSummary:
         lines = {
             "images": f"{images}{self._reasons()}{self._ignored()}{self._removed()}",
             "model": shown(f"{self.model}, weights {self.checkpoint}"),
-            "on disk": f"{bytes_text(self.size_bytes)} in {_counted(self.num_shards, 'shard')}{self._each()}",
+            "on disk": f"{size_text(self.size_bytes)} in {counted(self.num_shards, 'shard')}{self._each()}",
             "audit": self.audit,
             "seconds": self._steps(),
             **self._account(),
@@ -70,29 +71,16 @@ class RunSummary:
         return " (" + ", ".join(f"{count} {reason}" for reason, count in self.quarantined.items()) + ")"
 
     def _ignored(self) -> str:
-        return f"; {_counted(self.num_ignored, 'file')} passed over by name" if self.num_ignored else ""
+        return f"; {counted(self.num_ignored, 'file')} passed over by name" if self.num_ignored else ""
 
     def _removed(self) -> str:
         return (
-            f"; {_counted(self.num_removed, 'image')} of earlier runs gone from the source" if self.num_removed else ""
+            f"; {counted(self.num_removed, 'image')} of earlier runs gone from the source" if self.num_removed else ""
         )
 
     def _each(self) -> str:
-        return f", {bytes_text(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
+        return f", {size_text(self.size_bytes / self.num_embedded)} an image" if self.num_embedded else ""
 
     def _steps(self) -> str:
         parts = [f"{name} {value:.1f}" for name, value in self.seconds.items()]
-        return ", ".join(parts) + f" (added up over workers; {_counted(self.num_encoders, 'encoder')})"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def bytes_text(count: float) -> str:
-    """Bytes for people, such as `44.0 MB`."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
+        return ", ".join(parts) + f" (added up over workers; {counted(self.num_encoders, 'encoder')})"

@@ -21,10 +21,3 @@ def expenses(runs: Sequence[Manifest], maps: Sequence[MapSpec], dollars_per_gb_m
         "dollars_a_month": size_bytes / 1e9 * dollars_per_gb_month,
         "dollars_a_month_million": per_image * 1e6 / 1e9 * dollars_per_gb_month,
     }
-
-
-def dollars_text(dollars: float) -> str:
-    """Dollars for people: cents below ten, and less than a cent as that."""
-    if 0 < dollars < 0.005:
-        return "less than 1 cent"
-    return f"${dollars:,.2f}" if dollars < 10 else f"${dollars:,.0f}"

@@ -13,8 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.observability.summary import bytes_text
-from pipeline.report.expenses import dollars_text
+from pipeline.observability.amounts import dollar_text, size_text
 
 _PAGE = Path(__file__).parent / "page"
 # In the order in which they are run; they share one scope.
@@ -26,7 +25,7 @@ def page(contents: dict[str, Any]) -> bytes:
     environment = Environment(
         loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"bytes": bytes_text, "dollars": dollars_text, "share": "{:.0%}".format}
+    environment.filters |= {"bytes": size_text, "dollars": dollar_text, "share": "{:.0%}".format}
     environment.filters |= {"count": "{:,}".format, "time": _time}
     style = (_PAGE / "report.css").read_text()
     program = "\n".join(["(() => {", '"use strict";', *((_PAGE / name).read_text() for name in SCRIPTS), "})();"])

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from pipeline.featureset.records import FeatureSetRecord
-from pipeline.forecast.amounts import dollar_text, rate_text, size_text, time_text
 from pipeline.forecast.rates import Rate, known_job, known_rate
 from pipeline.forecast.reckoning import HOUR_S, Forecast, Means, Prices, Speeds, Work, forecast
 from pipeline.forecast.volume import Volume, measured_volume
 from pipeline.model.build import load_encoder_config
 from pipeline.model.outputs import FeatureChoice, map_specs
+from pipeline.observability.amounts import dollar_text, rate_text, size_text, time_text
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/scale.md").read_text()
 PRICES = Prices(storage_gb_month=0.023, put_1000=0.005, get_1000=0.0004, gpu_hour=1.01, cpu_hour=0.045)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.execution.resources import Need, Node, Placement, cores_here, counted, first_need, place_encoders
+from pipeline.execution.resources import Need, Node, Placement, cores_here, first_need, in_words, place_encoders
 
 GPU_NODE = Node(num_cpus=32, num_gpus=4, num_cores=32)
 HEAD = Node(num_cpus=0, num_gpus=0, num_cores=4)  # takes no work
@@ -65,7 +65,7 @@ def test_what_a_cluster_lacks_is_said(nodes: list[Node], need: Need, lacking: st
 
 
 def test_a_cluster_is_counted_in_words():
-    assert counted([HEAD, GPU_NODE]) == "2 nodes with 32 CPUs and 4 GPUs"
+    assert in_words([HEAD, GPU_NODE]) == "2 nodes with 32 CPUs and 4 GPUs"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_run_without_bad_images_gives_no_reasons():
     ("changes", "told"),
     [
         ({"num_removed": 1}, "; 1 image of earlier runs gone from the source"),
-        ({"num_removed": 1200}, "; 1200 images of earlier runs gone from the source"),
+        ({"num_removed": 1200}, "; 1,200 images of earlier runs gone from the source"),
         ({"num_ignored": 1}, "; 1 file passed over by name"),
         ({"num_ignored": 3, "num_removed": 2}, "; 3 files passed over by name; 2 images of earlier runs gone"),
     ],
@@ -86,7 +86,7 @@ def test_nothing_to_do_says_so_and_that_nothing_was_read():
         (1000, "1.0 kB"),
         (1_500_000, "1.5 MB"),
         (2 * 10**9, "2.0 GB"),
-        (5 * 10**15, "5000.0 TB"),
+        (5 * 10**15, "5.0 PB"),
     ],
 )
 def test_bytes_are_shown_in_a_unit_that_suits_them(size_bytes: int, shown: str):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.featureset import catalog
-from pipeline.report.expenses import dollars_text, expenses
+from pipeline.report.expenses import expenses
 from tests.small_set import SmallSet
 
 
@@ -21,10 +21,3 @@ def test_bytes_are_those_of_all_runs_and_dollars_follow(tmp_path: Path):
     assert found["dollars_a_month"] == pytest.approx(on_disk / 1e9 * 0.02)
     assert found["dollars_a_month_million"] == pytest.approx(on_disk / 3 * 1e6 / 1e9 * 0.02)
     assert found["maps"][0] == ("fpn_0", (4, 8, 6), "float16", 4 * 8 * 6 * 2)
-
-
-@pytest.mark.parametrize(
-    ("dollars", "text"), [(0, "$0.00"), (0.001, "less than 1 cent"), (0.06, "$0.06"), (1012.4, "$1,012")]
-)
-def test_dollars_are_written_for_people(dollars: float, text: str):
-    assert dollars_text(dollars) == text

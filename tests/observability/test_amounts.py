@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.forecast.amounts import counted, dollar_text, rate_text, size_text, table_lines, time_text
+from pipeline.observability.amounts import counted, dollar_text, rate_text, size_text, table_lines, time_text
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def test_times_are_in_the_unit_that_suits_them(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("dollars", "text"), [(0, "$0.00"), (0.001, "under $0.01"), (0.1, "$0.10"), (101_432.1, "$101,432")]
+    ("dollars", "text"),
+    [(0, "$0.00"), (0.001, "under $0.01"), (0.1, "$0.10"), (101_432.1, "$101,432")],
 )
 def test_cents_are_told_where_they_count(dollars, text):
     assert dollar_text(dollars) == text
