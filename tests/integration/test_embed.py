@@ -110,10 +110,11 @@ def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupte
 ):
     folder, sink, straight = tmp_path / "photos", tmp_path / "features", tmp_path / "straight"
     names = make_photos(folder, 120)
-    command = [f"source.uri={folder}", *TOY, "execution.images_per_unit=2"]
+    # Units of a good part of a second: the signal comes while some are in hand.
+    command = [f"source.uri={folder}", *TOY, "execution.images_per_unit=8"]
 
     drained = start_locally(*command, f"sink.uri={sink}")
-    wait_for_commits(sink, drained, 4)
+    wait_for_commits(sink, drained, 2)
     drained.process.send_signal(signal.SIGTERM)
     ended = drained.finish()
     assert ended.code == 143, str(ended)
@@ -125,7 +126,7 @@ def test_a_run_that_was_drained_and_killed_ends_with_the_rows_of_an_uninterrupte
     assert (so_far.is_sealed, 0 < len(so_far) < 120, set(so_far) <= set(names)) == (False, True, True)
 
     killed = start_locally(*command, f"sink.uri={sink}")
-    wait_for_commits(sink, killed, 20)
+    wait_for_commits(sink, killed, 8)
     killed.process.kill()
     killed.finish()
     kept = {path.name: path.read_bytes() for path in (sink / "runs/000001/commits").iterdir()}
