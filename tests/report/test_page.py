@@ -14,8 +14,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 import pipeline
-from pipeline.report.contents import ReportSize
-from pipeline.report.page import as_data, policy
+from pipeline.report.contents import ReportSize, contents
+from pipeline.report.page import as_data, page, policy
+from pipeline.report.sheets import PER_SHEET
 from pipeline.report.writing import write_report
 from tests.report.pictured import PicturedSet
 from tests.vector_set import VectorSet, gaussian
@@ -221,6 +222,36 @@ def test_the_policy_refuses_what_the_page_did_not_bring(browser: Browser, writte
         return [window.owned ?? null, asked, await image.decode().then(() => "came", () => "refused")]; }"""
     assert page.evaluate(tried) == [None, "TypeError", "refused"]
     page.close()
+
+
+def test_a_map_of_thousands_comes_to_rest_with_its_thumbnails(browser: Browser, pictured: PicturedSet, tmp_path: Path):
+    made = contents(pictured.root, ReportSize(2000, 2), dollars_per_gb_month=0.02)
+    count, chance = 6000, np.random.default_rng(1)  # in sixty sheets, neighbours on the map in different ones
+    numbers = np.arange(count)
+    made["data"] |= {"ids": [f"{number}.jpg" for number in numbers], "missing": {}}
+    made["data"] |= {"heights": [96] * count, "widths": [96] * count, "similarities": [[0.5]] * count}
+    made["data"] |= {"nearest": ((numbers + 1) % count)[:, None].tolist()}
+    made["data"] |= {axis: chance.uniform(-1, 1, count).round(4).tolist() for axis in "xy"}
+    file = tmp_path / "many.html"
+    file.write_bytes(page({**made, "sheets": made["sheets"][:1] * (count // PER_SHEET)}))
+    with opened(browser, file) as shown:
+        shown.evaluate("""() => {
+            window.pictures = 0;
+            window.drawn = 0;
+            const { Image } = window, canvas = CanvasRenderingContext2D.prototype, draw = canvas.drawImage;
+            window.Image = function () { window.pictures += 1; return new Image(); };
+            canvas.drawImage = function (...its) { window.drawn += 1; draw.apply(this, its); };
+        }""")
+        for _ in range(6):
+            shown.click("#closer")
+        seen = [(0, 0)]
+        while seen[-1] == (0, 0) or seen[-1] != seen[-2]:
+            assert len(seen) < 30, f"it is drawn again though nothing changes: {seen}"
+            shown.wait_for_timeout(1000)
+            seen.append(tuple(shown.evaluate("[window.pictures, window.drawn]")))
+    num_decoded, num_drawn = seen[-1]
+    assert 40 < num_decoded <= count // PER_SHEET, "each sheet is decoded once"
+    assert num_drawn >= num_decoded
 
 
 def test_data_cannot_end_its_block():
