@@ -5,7 +5,7 @@ Seconds by step, added up over workers, cannot tell what a run waited for; this 
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,18 @@ def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
+def successions(accounts: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Accounts of encoders that came one after the other: one that began after another's last word is in its place."""
+    found: list[list[Mapping[str, Any]]] = []
+    for account in sorted(accounts, key=lambda account: float(account["began"])):
+        before = next((each for each in found if each[-1]["until"] <= account["began"]), None)
+        if before is None:
+            found.append([account])
+        else:
+            before.append(account)
+    return found
+
+
 class Accounts:
     """The accounts of all encoders of a command, as they come in with its units.
 
@@ -115,11 +127,14 @@ class Accounts:
             until: the end of the work, in seconds since 1970; None counts what encoders have told of, and no end.
         """
         total = dict(self._past)
-        for account in self._last.values():
-            for cause, seconds in account["account"].items():
-                total[cause] += seconds
-            total["start"] += max(0.0, account["began"] - self._began)
-            total["end"] += 0.0 if until is None else max(0.0, until - account["until"])
+        for succession in successions(self._last.values()):
+            free_since = self._began
+            for account in succession:
+                for cause, seconds in account["account"].items():
+                    total[cause] += seconds
+                total["start"] += max(0.0, account["began"] - free_since)
+                free_since = account["until"]
+            total["end"] += 0.0 if until is None else max(0.0, until - free_since)
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
     def turn(self, until: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.observability.accounting import ACTIVITIES, PAUSES, Accounts
+from pipeline.observability.accounting import ACTIVITIES, PAUSES, Accounts, successions
 from pipeline.observability.advice import advice
 
 CAUSES = (*ACTIVITIES, *PAUSES)
@@ -111,15 +111,14 @@ def _spread(begin: float, end: float) -> np.ndarray:
 
 
 def _encoders(number: int | None, command: list[dict[str, Any]], end: float) -> list[Encoder]:
-    """The encoders of a command, in the order in which they began."""
-    names = dict.fromkeys(unit["encoder"] for unit in sorted(command, key=lambda unit: unit["began"]))
+    """The encoders of a command, in the order in which they began; one that took another's place is that one still."""
+    last = {unit["encoder"]: _account(unit) | {"name": unit["encoder"]} for unit in command}
+    of = "" if number is None else f"command {number}, "
     found = []
-    for place, name in enumerate(names, 1):
+    for place, succession in enumerate(successions(last.values()), 1):
         accounts = Accounts(command[0]["command_began"])
-        for unit in command:
-            if unit["encoder"] == name:
-                accounts.add(name, _account(unit))
-        of = "" if number is None else f"command {number}, "
+        for account in succession:
+            accounts.add(account["name"], account)
         found.append(Encoder(f"{of}encoder {place}", accounts.seconds(end)))
     return found
 

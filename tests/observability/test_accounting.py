@@ -133,3 +133,20 @@ def test_a_turn_keeps_what_was_and_asks_nothing_of_encoders_that_have_ended(cloc
     whole = {"compute": 6, "start": 3, "end": 3}
     assert {cause: seconds for cause, seconds in accounts.seconds().items() if seconds} == whole
     assert accounts.seconds(clock.now + 100) == accounts.seconds(), "what has ended goes on no longer"
+
+
+def test_an_encoder_that_took_the_place_of_a_dead_one_leaves_the_sum_whole(clock: Clock):
+    accounts, beside_them = Accounts(clock.now), Ledger(clock)
+    for name in ("dead", "its successor"):
+        ledger = Ledger(clock)
+        with ledger.activity("compute"):
+            clock.pass_by(3)
+        accounts.add(name, ledger.account())
+        clock.pass_by(2)  # until somebody notices
+    seconds = accounts.seconds(clock.now)
+    assert (seconds["compute"], seconds["start"], seconds["end"]) == (6, 2, 2)
+    assert sum(seconds.values()) == 10
+    with beside_them.activity("compute"):
+        pass
+    accounts.add("beside them", beside_them.account())
+    assert sum(accounts.seconds(clock.now).values()) == 20
