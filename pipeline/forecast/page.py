@@ -216,6 +216,8 @@ class Page:
         if means.device == "cuda" or means.num_cores is None:
             lines[-1] += ", as with photographs of 1.9 megapixels on Zen 5"
         lines.append(f"starting takes {job.start_s:.0f} s, and an audit {job.audit_s:.1f} s of a run")
+        if means.device == "cuda":
+            lines.append("dollars once are those of the GPUs' own machines; CPU nodes and a head come on top")
         machine = f"${prices.gpu_hour:g} a GPU" if means.device == "cuda" else f"${prices.cpu_hour:g} a core"
         lines.append(f"prices, which you must check (prices.*): {machine} and hour")
         if work.writes_remote or work.reads_remote:

@@ -75,6 +75,7 @@ def test_a_plan_of_gpus_that_are_elsewhere_says_what_they_do_and_what_holds_them
         "most is gained by features=decoder: 10 h -> 114 min, 44.0 TB -> 8.4 TB, $880"
     )
     assert "$2 a GPU and hour, $0.02 a GB and month" in said(found, "rests on")
+    assert "CPU nodes and a head come on top" in said(found, "rests on")
 
 
 def test_where_the_encoders_are_the_slowest_more_of_them_help_most():
